@@ -1,0 +1,388 @@
+//! The configuration: one TOML file (`design.md` §3.3) read into values that cannot be wrong.
+//!
+//! `raw` mirrors the file, `parse` turns it into a [`Config`] or into every [`problem::Problem`] at
+//! once, `reference` is the table of keys from which the reference and the JSON schema are made.
+
+pub mod secret;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::pattern::Pattern;
+use crate::token::trust::Issuer;
+
+/// A configuration in force: checked, with every default filled in and every path made absolute.
+#[derive(Debug)]
+pub struct Config {
+    /// The SHA-256 of the file's bytes, in lower-case hexadecimal.
+    pub digest: Box<str>,
+    /// `[gate]`
+    pub gate: Gate,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[admin]`, when there is an admin listener.
+    pub admin: Option<Admin>,
+    /// `[[issuer]]`, in file order.
+    pub issuers: Vec<IssuerConfig>,
+    /// `[[upstream]]`, in file order.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// `[[resource]]`, in file order.
+    pub resources: Vec<Resource>,
+    /// `[audit]`
+    pub audit: Audit,
+}
+
+/// Where a server listens, or where an upstream is reached without a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A TCP address: `127.0.0.1:8443`, `[::1]:8443`.
+    Tcp(SocketAddr),
+    /// A Unix socket: `unix:/run/opgate.sock`.
+    Unix(PathBuf),
+}
+
+/// `[gate]`: the listeners and how agents reach them.
+#[derive(Debug)]
+pub struct Gate {
+    /// `listen`: one or several endpoints.
+    pub listen: Vec<Endpoint>,
+    /// `origin`: scheme and authority by which agents reach the gate, without a trailing slash.
+    pub origin: Origin,
+    /// `hosts`: further authorities (`host` or `host:port`, lower case) that requests may name.
+    pub hosts: Vec<Box<str>>,
+    /// `tls`: present when the listeners speak TLS.
+    pub tls: Option<Tls>,
+    /// `trusted_hops`: networks of proxies in front, whose `Forwarded`/`X-Forwarded-For` is believed.
+    pub trusted_hops: Vec<ipnet::IpNet>,
+    /// `forwarded`: what is told to upstreams about the way of the request.
+    pub forwarded: Forwarded,
+    /// `drain`: how long open calls may go on after SIGTERM.
+    pub drain: Duration,
+    /// `threads`: how many threads serve; `None` is one for each core.
+    pub threads: Option<usize>,
+}
+
+/// Scheme and authority (RFC 6454), as in `https://tools.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether the scheme is `https`.
+    pub secure: bool,
+    /// Lower-case `host` or `host:port`, the port left out where it is the scheme's own.
+    pub authority: Box<str>,
+}
+
+/// Which forwarding headers an upstream is sent. Those that came in are always removed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// `Forwarded` (RFC 7239) and the `X-Forwarded-*` family.
+    Both,
+    /// None.
+    None,
+    /// `Forwarded` alone.
+    Standard,
+    /// The `X-Forwarded-*` family alone.
+    Legacy,
+}
+
+/// `gate.tls`: certificate chain and key (PEM), reloaded when the files change.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// `certificate`: the chain, leaf first.
+    pub certificate: PathBuf,
+    /// `key`: the private key.
+    pub key: PathBuf,
+    /// `client_certificate` and `client_ca`.
+    pub client: ClientCertificate,
+}
+
+/// Whether callers show a certificate of their own.
+#[derive(Clone, Debug)]
+pub enum ClientCertificate {
+    /// `none`: not asked for.
+    None,
+    /// `request`: asked for; any certificate whose key is proven is taken (RFC 8705 §2.2).
+    Request,
+    /// `verify`: asked for; one that is shown must chain to `client_ca`.
+    Verify(PathBuf),
+    /// `require`: must be shown and must chain to `client_ca`.
+    Require(PathBuf),
+}
+
+/// `[limits]`: a bound on everything that a caller can make the gate hold or wait for.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `connections`: open at one time over all listeners.
+    pub connections: usize,
+    /// `connections_per_source`: open at one time from one address.
+    pub connections_per_source: usize,
+    /// `streams`: HTTP/2 requests open at one time on one connection.
+    pub streams: u32,
+    /// `header_bytes`: request line and headers together.
+    pub header_bytes: usize,
+    /// `header_count`: header lines.
+    pub header_count: usize,
+    /// `header_timeout`: from the first byte of a head to its end, and from accept to the first byte.
+    pub header_timeout: Duration,
+    /// `handshake_timeout`: for the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// `keep_alive`: how long a connection may stay idle between requests.
+    pub keep_alive: Duration,
+    /// `body_idle`: the longest pause inside a body, in either direction.
+    pub body_idle: Duration,
+    /// `token_cache`: how many verified tokens are remembered.
+    pub token_cache: usize,
+    /// `refusals_per_source`: unauthenticated refusals recorded one by one from one source in a minute.
+    pub refusals_per_source: u32,
+}
+
+/// `[admin]`: health, metrics and reload, never on the gate's port.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// `listen`
+    pub listen: Endpoint,
+}
+
+/// `[[issuer]]`: whom the gate trusts to issue tokens, and where its keys are.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// What is demanded of its tokens.
+    pub trust: Arc<Issuer>,
+    /// `jwks_file`, `jwks_uri`, or neither: metadata of the issuer.
+    pub keys: KeySource,
+    /// `refresh`: how often the keys are obtained anew; a removed key stops working within this time.
+    pub refresh: Duration,
+    /// `ca`: roots for fetching its keys, instead of the machine's.
+    pub ca: Option<PathBuf>,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// RFC 8414 metadata of the issuer, else `OpenID` Connect discovery.
+    Discovery,
+    /// `jwks_file`: a JWK Set on disk.
+    File(PathBuf),
+    /// `jwks_uri`: a JWK Set behind a URL.
+    Url(http::Uri),
+}
+
+/// `[[upstream]]`: where permitted calls go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// `name`: how resources refer to it.
+    pub name: Box<str>,
+    /// `url`: one or several addresses that serve the same.
+    pub targets: Vec<Target>,
+    /// `http2`: speak HTTP/2 to it (over TLS by ALPN, else with prior knowledge).
+    pub http2: bool,
+    /// `ca`: roots for its TLS certificate, instead of the machine's.
+    pub ca: Option<PathBuf>,
+    /// `client_certificate` and `client_key`: shown to the upstream.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// `host`: the `Host` sent; the target's authority where it is not set.
+    pub host: Option<Box<str>>,
+    /// `credential`: the tool's own, which the agent never holds.
+    pub credential: Option<Credential>,
+    /// `connections`: open at one time to one address.
+    pub connections: usize,
+    /// `queue_timeout`: how long a call waits for a free connection.
+    pub queue_timeout: Duration,
+    /// `connect_timeout`: for one connection attempt, TLS included.
+    pub connect_timeout: Duration,
+    /// `response_timeout`: from the end of the request to the head of the response.
+    pub response_timeout: Duration,
+    /// `idle_timeout`: how long a connection is kept unused.
+    pub idle_timeout: Duration,
+    /// `max_age`: how long a connection is used at all.
+    pub max_age: Duration,
+    /// `health`: active checks, when there are any.
+    pub health: Option<Health>,
+    /// `eject_after`: consecutive failures after which an address is left out for a while.
+    pub eject_after: u32,
+    /// `eject_for`: how long an address is left out.
+    pub eject_for: Duration,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whether the connection is TLS.
+    pub secure: bool,
+    /// Host and port, or a socket.
+    pub place: Place,
+    /// The path before that of every request, without a trailing slash; empty where there is none.
+    pub prefix: Box<str>,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A name or address, and a port.
+    Host(Box<str>, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// `upstream.health`: a request that shows whether an address is fit.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// `path`: asked with GET; a status below 400 is fit.
+    pub path: Box<str>,
+    /// `interval` between two checks.
+    pub interval: Duration,
+    /// `timeout` of one check.
+    pub timeout: Duration,
+}
+
+/// `upstream.credential`: a header that the gate adds.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// `header`: its name.
+    pub header: http::HeaderName,
+    /// `scheme`: what stands before the secret, with one space between.
+    pub scheme: Option<Box<str>>,
+    /// `secret`: read at load, and anew when the file changes.
+    pub secret: secret::Reference,
+}
+
+/// `[[resource]]`: one API behind the gate (RFC 9728).
+#[derive(Debug)]
+pub struct Resource {
+    /// `id`: the resource identifier, which its tokens carry as `aud`. Exactly as written.
+    pub id: Box<str>,
+    /// `name`: for people, in metadata and logs.
+    pub name: Option<Box<str>>,
+    /// `mount`: the path below which the gate serves it; the path of `id` where it is not set. No trailing slash.
+    pub mount: Box<str>,
+    /// The authority of `id`, lower case.
+    pub authority: Box<str>,
+    /// `upstream`: index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// `issuers`: indexes into [`Config::issuers`].
+    pub issuers: Vec<usize>,
+    /// `mode`
+    pub mode: Mode,
+    /// `authorization`
+    pub authorization: Authorization,
+    /// `scopes`: required of every operation.
+    pub scopes: Vec<Box<str>>,
+    /// `body_limit`: bytes of a request body.
+    pub body_limit: u64,
+    /// `websocket`: whether `Upgrade: websocket` may pass.
+    pub websocket: bool,
+    /// `end_stream_at_expiry`: whether a response ends when the token does.
+    pub end_stream_at_expiry: bool,
+    /// `strict_override`: refuse method-override headers instead of removing them.
+    pub strict_override: bool,
+    /// `path_parameters`: allow `;` in paths.
+    pub path_parameters: bool,
+    /// `cookies`: pass `Cookie` on.
+    pub cookies: bool,
+    /// `strip`: further request headers that never reach the upstream.
+    pub strip: Vec<http::HeaderName>,
+    /// `identity_headers`: tell the upstream who was verified.
+    pub identity_headers: bool,
+    /// `insufficient_authorization_status`: 403 or 401.
+    pub insufficient_authorization_status: http::StatusCode,
+    /// `guidance`
+    pub guidance: Guidance,
+    /// `documentation`, for metadata.
+    pub documentation: Option<Box<str>>,
+    /// `[[resource.operation]]`, in file order; never empty.
+    pub operations: Vec<OperationRule>,
+    /// `[[resource.deny]]`: denied whatever a token says.
+    pub deny: Vec<DenyRule>,
+}
+
+/// What is done with a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `enforce`: a refused call is refused.
+    Enforce,
+    /// `observe`: decide and record, and forward whatever the decision was.
+    Observe,
+}
+
+/// What a token must carry for an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorization {
+    /// `policy`: a grant or policy that covers the operation.
+    Policy,
+    /// `scope`: the scopes suffice.
+    Scope,
+}
+
+/// `resource.guidance`: what a refused agent is told it would need, written by the operator.
+#[derive(Clone, Debug, Default)]
+pub struct Guidance {
+    /// `enabled = false` says nothing.
+    pub enabled: bool,
+    /// `profile_uri`
+    pub profile_uri: Option<Box<str>>,
+    /// `constraints`: name to its description, as JSON.
+    pub constraints: Option<serde_json::Value>,
+    /// `required_claims`
+    pub required_claims: Vec<Box<str>>,
+}
+
+/// `[[resource.operation]]`: gives a method and path the name of an action.
+#[derive(Clone, Debug)]
+pub struct OperationRule {
+    /// `action`; the method in lower case where it is not set.
+    pub action: Option<Box<str>>,
+    /// `method`: one or several.
+    pub methods: Vec<http::Method>,
+    /// `path`: a glob below the resource.
+    pub path: Pattern,
+    /// `scopes`: required beside those of the resource.
+    pub scopes: Vec<Box<str>>,
+    /// The line of the file it begins on, for messages.
+    pub line: usize,
+}
+
+/// `[[resource.deny]]`
+#[derive(Clone, Debug)]
+pub struct DenyRule {
+    /// `method`: one or several; empty is every method.
+    pub methods: Vec<http::Method>,
+    /// `path`: a glob below the resource.
+    pub path: Pattern,
+    /// The line of the file it begins on, for messages.
+    pub line: usize,
+}
+
+/// `[audit]`: the journal.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// `directory`
+    pub directory: PathBuf,
+    /// `name`: the log's name in its records.
+    pub name: Box<str>,
+    /// `durability`
+    pub durability: Durability,
+    /// `interval`: the longest that a record stays in memory in `batched`.
+    pub interval: Duration,
+    /// `max_wait`: how long a call waits for its record to be durable.
+    pub max_wait: Duration,
+    /// `segment_bytes`: size at which a new segment begins.
+    pub segment_bytes: u64,
+    /// `segment_age`: age at which a new segment begins.
+    pub segment_age: Duration,
+    /// `queue_records`: records that may wait for the disk.
+    pub queue_records: usize,
+    /// `queue_bytes`: bytes that may wait for the disk.
+    pub queue_bytes: usize,
+    /// `tag_key`: the key of keyed hashes; made in the directory where it is not set.
+    pub tag_key: Option<secret::Reference>,
+}
+
+/// When a call may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// `batched`: when its record is queued; at most `interval` of records can be lost.
+    Batched,
+    /// `sync`: when its record is on the disk.
+    Sync,
+}

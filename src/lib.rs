@@ -1,0 +1,15 @@
+//! opgate stands in front of agent tool APIs and lets through exactly the operations that a person
+//! consented to.
+//!
+//! The map of the crate, lowest layer first; a module imports only from layers above its own line
+//! here (`tests/it/architecture.rs` holds the table).
+
+// Layer 0: the nouns.
+pub mod model;
+
+// Layer 1: computation. No I/O, no clock, no randomness, no async.
+pub mod token;
+
+// Layer 3: settings and machinery.
+pub mod config;
+pub mod runtime;

@@ -1,0 +1,3 @@
+//! `opgate`: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! The nouns of the crate: what every other module speaks of, and nothing that computes a decision.
+
+pub mod json;
+pub mod need;
+pub mod operation;
+pub mod pattern;
+pub mod presented;
+pub mod reason;
+pub mod time;

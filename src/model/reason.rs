@@ -1,0 +1,230 @@
+//! Every way in which opgate refuses a call, as one closed list.
+//!
+//! A reason is an internal word: it goes into the audit log and into metrics under its [`code`],
+//! and `proxy::reject` alone decides what the caller is told (`verification.md`, column `reason`).
+//!
+//! [`code`]: Reason::code
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident => $code:literal,)*) => {
+        /// Why a call was refused, or why a permitted call could not be completed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Reason {
+            /// Every reason there is, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable word for this reason in audit records, metrics and logs.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The audit log cannot be written: no durable record, no call (503).
+    AuditUnavailable => "audit_unavailable",
+    /// More records are waiting for the disk than the bound allows (503).
+    AuditOverloaded => "audit_overloaded",
+    /// The authority names no host of this gate, or disagrees with the target or the TLS name (421).
+    AuthorityUnknown => "authority_unknown",
+    /// The header block is larger or longer than allowed (431).
+    HeaderTooLarge => "header_too_large",
+    /// The caller took too long to send the header (408).
+    HeaderTimeout => "header_timeout",
+    /// A header that decides must stand once, and stands several times (400).
+    HeaderDuplicate => "header_duplicate",
+    /// `Connection` nominates a header that decides (400).
+    HeaderNominated => "header_nominated",
+    /// The message cannot be read in exactly one way (400, connection closed).
+    HttpMalformed => "http_malformed",
+    /// The method is not one this gate knows (400).
+    MethodUnknown => "method_unknown",
+    /// A header asks for another method or path than the request line (400 where `strict_override`).
+    MethodOverride => "method_override",
+    /// The path exists for other methods (405).
+    MethodNotAllowed => "method_not_allowed",
+    /// No resource or no operation has this path (404).
+    NoRoute => "no_route",
+    /// The path could be read differently by another reader (400).
+    PathAmbiguous => "path_ambiguous",
+    /// Too many refused calls from one source (429).
+    RatePreauth => "rate_preauth",
+    /// A protocol upgrade that the resource does not allow (501).
+    UpgradeRefused => "upgrade_refused",
+
+    /// Credentials stand in more than one place (400).
+    CredentialsSeveral => "credentials_several",
+    /// An authentication scheme that is not ours (401).
+    SchemeUnsupported => "scheme_unsupported",
+    /// No credentials at all (401).
+    TokenAbsent => "token_absent",
+    /// `access_token` in the query (400).
+    TokenInQuery => "token_in_query",
+
+    /// `alg` is not allowed for this issuer, or does not fit the key (401).
+    AlgorithmRefused => "algorithm_refused",
+    /// `aud` does not hold the resource's identifier (401).
+    AudienceMismatch => "audience_mismatch",
+    /// A claim has the wrong type or an impossible value (401).
+    ClaimMalformed => "claim_malformed",
+    /// A claim that must be there is not (401).
+    ClaimMissing => "claim_missing",
+    /// `cnf` asks for a proof of possession that cannot be checked (401).
+    ConfirmationUnsupported => "confirmation_unsupported",
+    /// `crit` names extensions; none is implemented (401).
+    CriticalHeader => "critical_header",
+    /// The token carries a delegation chain that cannot be verified (401).
+    DelegationUnverified => "delegation_unverified",
+    /// The token is of another kind than an access token (401).
+    ForeignToken => "foreign_token",
+    /// `iat` lies in the future (401).
+    IssuedInFuture => "issued_in_future",
+    /// `iss` is not an issuer of this resource (401).
+    IssuerUnknown => "issuer_unknown",
+    /// The issuer's keys were never obtained (503).
+    KeysUnavailable => "keys_unavailable",
+    /// No key of the issuer fits the token (401).
+    KeyUnknown => "key_unknown",
+    /// `exp` minus `iat` is longer than the issuer is allowed (401).
+    LifetimeTooLong => "lifetime_too_long",
+    /// The signature does not verify (401).
+    SignatureInvalid => "signature_invalid",
+    /// The token refers to a status list that cannot be checked (401).
+    StatusUnchecked => "status_unchecked",
+    /// `exp` has passed (401).
+    TokenExpired => "token_expired",
+    /// Not a compact JWS of strict base64url and strict JSON within the bounds (401).
+    TokenMalformed => "token_malformed",
+    /// `nbf` lies in the future (401).
+    TokenNotYetValid => "token_not_yet_valid",
+    /// `typ` is not allowed for this issuer (401).
+    TypeRefused => "type_refused",
+
+    /// The body did not arrive in time (408).
+    BodyTimeout => "body_timeout",
+    /// The body is larger than the resource allows (413).
+    BodyTooLarge => "body_too_large",
+
+    /// No grant of the token applies to this operation (403).
+    NoApplicableGrant => "no_applicable_grant",
+    /// The token carries no operation policy and the resource wants one (403).
+    NoOperationPolicy => "no_operation_policy",
+    /// The operator denies this operation whatever a token says (403, no guidance).
+    OverlayDenied => "overlay_denied",
+    /// A policy that applies is written in a language that cannot be evaluated (500).
+    PolicyLanguageUnknown => "policy_language_unknown",
+    /// A policy that the token names cannot be obtained (403).
+    PolicyUnresolvable => "policy_unresolvable",
+    /// The token lacks a scope that the operation requires (403).
+    ScopeMissing => "scope_missing",
+
+    /// The permitted call broke off before the upstream's answer was complete (502).
+    UpstreamFailed => "upstream_failed",
+    /// Every connection to the upstream is in use and the wait ended (503).
+    UpstreamOverloaded => "upstream_overloaded",
+    /// The upstream did not answer in time (504).
+    UpstreamTimeout => "upstream_timeout",
+    /// No address of the upstream could be connected to (502).
+    UpstreamUnreachable => "upstream_unreachable",
+}
+
+impl Reason {
+    /// Whether the refused caller had shown no valid token: such refusals are aggregated under a flood.
+    pub const fn is_unauthenticated(self) -> bool {
+        matches!(self.stage(), Stage::Hygiene | Stage::Credential | Stage::Token)
+    }
+
+    /// The stage of `verification.md` that the reason belongs to.
+    pub const fn stage(self) -> Stage {
+        match self {
+            Self::AuthorityUnknown
+            | Self::HeaderDuplicate
+            | Self::HeaderNominated
+            | Self::HeaderTimeout
+            | Self::HeaderTooLarge
+            | Self::HttpMalformed
+            | Self::MethodNotAllowed
+            | Self::MethodOverride
+            | Self::MethodUnknown
+            | Self::NoRoute
+            | Self::PathAmbiguous
+            | Self::RatePreauth
+            | Self::UpgradeRefused => Stage::Hygiene,
+            Self::CredentialsSeveral
+            | Self::SchemeUnsupported
+            | Self::TokenAbsent
+            | Self::TokenInQuery => Stage::Credential,
+            Self::AlgorithmRefused
+            | Self::AudienceMismatch
+            | Self::ClaimMalformed
+            | Self::ClaimMissing
+            | Self::ConfirmationUnsupported
+            | Self::CriticalHeader
+            | Self::DelegationUnverified
+            | Self::ForeignToken
+            | Self::IssuedInFuture
+            | Self::IssuerUnknown
+            | Self::KeyUnknown
+            | Self::KeysUnavailable
+            | Self::LifetimeTooLong
+            | Self::SignatureInvalid
+            | Self::StatusUnchecked
+            | Self::TokenExpired
+            | Self::TokenMalformed
+            | Self::TokenNotYetValid
+            | Self::TypeRefused => Stage::Token,
+            Self::AuditOverloaded
+            | Self::AuditUnavailable
+            | Self::BodyTimeout
+            | Self::BodyTooLarge
+            | Self::NoApplicableGrant
+            | Self::NoOperationPolicy
+            | Self::OverlayDenied
+            | Self::PolicyLanguageUnknown
+            | Self::PolicyUnresolvable
+            | Self::ScopeMissing => Stage::Operation,
+            Self::UpstreamFailed
+            | Self::UpstreamOverloaded
+            | Self::UpstreamTimeout
+            | Self::UpstreamUnreachable => Stage::Forwarding,
+        }
+    }
+}
+
+/// The stages of `verification.md`, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// A: request hygiene, before any token work.
+    Hygiene,
+    /// B: credential extraction.
+    Credential,
+    /// C: token verification.
+    Token,
+    /// D: the operation.
+    Operation,
+    /// Step 29: forwarding.
+    Forwarding,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_snake_case_words() {
+        let mut codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        for code in &codes {
+            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+        }
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Reason::ALL.len());
+    }
+}

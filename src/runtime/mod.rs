@@ -1,0 +1,3 @@
+//! Machinery: the clock, tasks, logs, metrics and outbound requests.
+
+pub mod clock;

@@ -1,0 +1,3 @@
+//! The operation token: from the bytes in a header to a [`grant::Grant`], or to a refusal.
+
+pub mod trust;

@@ -1,0 +1,69 @@
+//! What is demanded of an issuer's tokens (`tokens.md` §2, §3).
+
+use std::time::Duration;
+
+/// A signature algorithm that access tokens may use (`tokens.md` §2): asymmetric, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// Ed25519, under its old name `EdDSA` or its own `Ed25519` (RFC 9864).
+    EdDsa,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+}
+
+impl Algorithm {
+    /// Every algorithm, which is also the default allow-list.
+    pub const ALL: [Self; 5] = [Self::Es256, Self::Es384, Self::EdDsa, Self::Ps256, Self::Rs256];
+
+    /// The algorithm that a JOSE `alg` names. `none`, every `HS*` and anything unknown is no algorithm.
+    pub fn named(alg: &str) -> Option<Self> {
+        match alg {
+            "ES256" => Some(Self::Es256),
+            "ES384" => Some(Self::Es384),
+            "EdDSA" | "Ed25519" => Some(Self::EdDsa),
+            "PS256" => Some(Self::Ps256),
+            "RS256" => Some(Self::Rs256),
+            _ => None,
+        }
+    }
+
+    /// The JOSE name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+            Self::Ps256 => "PS256",
+            Self::Rs256 => "RS256",
+        }
+    }
+}
+
+/// An issuer that is trusted, and how far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// `iss`, compared octet by octet.
+    pub id: Box<str>,
+    /// `algorithms`: which `alg` it may use.
+    pub algorithms: Vec<Algorithm>,
+    /// `allow_typ` holds `JWT`.
+    pub allow_typ_jwt: bool,
+    /// `allow_typ` holds the empty string: `typ` may be absent.
+    pub allow_typ_absent: bool,
+    /// `leeway` for `exp`, `nbf` and `iat`; at most two minutes.
+    pub leeway: Duration,
+    /// `max_lifetime`: the longest `exp` − `iat`.
+    pub max_lifetime: Duration,
+    /// `iso8601_dates`: also take dates as strings (`tokens.md` §3).
+    pub iso8601_dates: bool,
+    /// `rfc9068_strict`: `client_id` is required.
+    pub rfc9068_strict: bool,
+    /// `scope_array`: `scope` may be an array of strings.
+    pub scope_array: bool,
+}
