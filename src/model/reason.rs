@@ -198,6 +198,28 @@ impl Reason {
     }
 }
 
+/// A refusal: the reason, and where one exists the claim, header or key that it speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// About what: a fixed word, never input.
+    pub about: Option<&'static str>,
+}
+
+impl Denial {
+    /// A refusal about `about`.
+    pub const fn about(reason: Reason, about: &'static str) -> Self {
+        Self { reason, about: Some(about) }
+    }
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, about: None }
+    }
+}
+
 /// The stages of `verification.md`, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {

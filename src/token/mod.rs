@@ -1,3 +1,10 @@
 //! The operation token: from the bytes in a header to a [`grant::Grant`], or to a refusal.
 
+pub mod claims;
+pub mod details;
+pub mod extract;
+pub mod grant;
+pub mod jws;
+pub mod keys;
 pub mod trust;
+pub mod verify;

@@ -1,0 +1,191 @@
+//! The registered claims, typed (`tokens.md` §3). A claim of another type than its own is no claim.
+
+use serde_json::{Map, Value};
+
+use super::trust::Issuer;
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+
+/// The last second that a date may name: 9999-12-31T23:59:59Z.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+/// The claims that every access token has (RFC 9068 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// `aud`: one or several.
+    pub audience: Vec<Box<str>>,
+    /// `client_id`
+    pub client_id: Option<Box<str>>,
+    /// `exp`
+    pub expires: Timestamp,
+    /// `iat`
+    pub issued: Timestamp,
+    /// `jti`
+    pub jwt_id: Box<str>,
+    /// `nbf`
+    pub not_before: Option<Timestamp>,
+    /// `scope`, split
+    pub scope: Vec<Box<str>>,
+    /// `sub`
+    pub subject: Box<str>,
+    /// `act.sub` (RFC 8693 §4.1), else `client_id`, else `azp` (`tokens.md` §9).
+    pub agent: Option<Box<str>>,
+}
+
+impl Claims {
+    /// Reads the claims of a verified payload.
+    pub fn read(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Self, Denial> {
+        let client_id = text(payload, "client_id", 255)?;
+        if issuer.rfc9068_strict && client_id.is_none() {
+            return Err(Denial::about(Reason::ClaimMissing, "client_id"));
+        }
+        let actor = actor(payload)?;
+        let party = text(payload, "azp", 255)?;
+        Ok(Self {
+            audience: audience(payload)?,
+            expires: date(payload, "exp", issuer)?.ok_or(missing("exp"))?,
+            issued: date(payload, "iat", issuer)?.ok_or(missing("iat"))?,
+            jwt_id: text(payload, "jti", 255)?.ok_or(missing("jti"))?,
+            not_before: date(payload, "nbf", issuer)?,
+            scope: scope(payload, issuer)?,
+            subject: text(payload, "sub", 255)?.ok_or(missing("sub"))?,
+            agent: actor.or_else(|| client_id.clone()).or(party),
+            client_id,
+        })
+    }
+
+    /// Checks the dates against `now` (RFC 7519 §4.1.4–6; `tokens.md` §3).
+    pub fn check_dates(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Denial> {
+        self.check_current(issuer, now)?;
+        if self.issued.before(issuer.leeway) > now {
+            return Err(Denial::about(Reason::IssuedInFuture, "iat"));
+        }
+        if self.expires.since(self.issued) > issuer.max_lifetime {
+            return Err(Denial::about(Reason::LifetimeTooLong, "exp"));
+        }
+        Ok(())
+    }
+
+    /// The dates that time alone can make wrong: checked on each use of a remembered token.
+    pub fn check_current(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Denial> {
+        if now >= self.expires.after(issuer.leeway) {
+            return Err(Denial::about(Reason::TokenExpired, "exp"));
+        }
+        if self.not_before.is_some_and(|start| start.before(issuer.leeway) > now) {
+            return Err(Denial::about(Reason::TokenNotYetValid, "nbf"));
+        }
+        Ok(())
+    }
+
+    /// The person: `sub`, unless it names the client or the agent. A user is never invented.
+    pub fn user(&self) -> Option<&str> {
+        let is_party = |party: &Option<Box<str>>| party.as_deref() == Some(&*self.subject);
+        (!is_party(&self.client_id) && !is_party(&self.agent)).then_some(&*self.subject)
+    }
+}
+
+const fn missing(claim: &'static str) -> Denial {
+    Denial::about(Reason::ClaimMissing, claim)
+}
+
+const fn malformed(claim: &'static str) -> Denial {
+    Denial::about(Reason::ClaimMalformed, claim)
+}
+
+fn text(
+    payload: &Map<String, Value>,
+    claim: &'static str,
+    longest: usize,
+) -> Result<Option<Box<str>>, Denial> {
+    match payload.get(claim) {
+        None => Ok(None),
+        Some(Value::String(text)) if (1..=longest).contains(&text.len()) => {
+            Ok(Some(text.as_str().into()))
+        }
+        Some(_) => Err(malformed(claim)),
+    }
+}
+
+fn audience(payload: &Map<String, Value>) -> Result<Vec<Box<str>>, Denial> {
+    match payload.get("aud").ok_or(missing("aud"))? {
+        Value::String(one) => Ok(vec![one.as_str().into()]),
+        Value::Array(several) => strings(several).ok_or(malformed("aud")),
+        _ => Err(malformed("aud")),
+    }
+}
+
+fn scope(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Vec<Box<str>>, Denial> {
+    match payload.get("scope") {
+        None => Ok(Vec::new()),
+        Some(Value::String(list)) => {
+            Ok(list.split(' ').filter(|scope| !scope.is_empty()).map(Into::into).collect())
+        }
+        Some(Value::Array(list)) if issuer.scope_array => strings(list).ok_or(malformed("scope")),
+        Some(_) => Err(malformed("scope")),
+    }
+}
+
+fn actor(payload: &Map<String, Value>) -> Result<Option<Box<str>>, Denial> {
+    match payload.get("act") {
+        None => Ok(None),
+        Some(Value::Object(actor)) => Ok(Some(text(actor, "sub", 255)?.ok_or(malformed("act"))?)),
+        Some(_) => Err(malformed("act")),
+    }
+}
+
+fn strings(list: &[Value]) -> Option<Vec<Box<str>>> {
+    list.iter().map(|value| value.as_str().map(Into::into)).collect()
+}
+
+/// A `NumericDate` (RFC 7519 §2): fractions are floored; strings are refused, but for the strict
+/// RFC 3339 form where the issuer is configured so (`tokens.md` §3).
+fn date(
+    payload: &Map<String, Value>,
+    claim: &'static str,
+    issuer: &Issuer,
+) -> Result<Option<Timestamp>, Denial> {
+    match payload.get(claim) {
+        None => Ok(None),
+        Some(Value::Number(number)) => numeric_date(number).map(Some).ok_or(malformed(claim)),
+        Some(Value::String(text)) if issuer.iso8601_dates => {
+            written_date(text).map(Some).ok_or(malformed(claim))
+        }
+        Some(_) => Err(malformed(claim)),
+    }
+}
+
+fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
+    let seconds = number.as_f64().filter(|seconds| (0.0..=LAST_SECOND).contains(seconds))?;
+    match number.as_u64() {
+        Some(whole) => Some(Timestamp::from_seconds(whole)),
+        None => Some(Timestamp::from_seconds(whole_seconds(seconds))),
+    }
+}
+
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "0 ≤ seconds ≤ LAST_SECOND"
+)]
+const fn whole_seconds(seconds: f64) -> u64 {
+    seconds as u64
+}
+
+/// `YYYY-MM-DDThh:mm:ss[.fraction]Z` and nothing else.
+fn written_date(text: &str) -> Option<Timestamp> {
+    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
+        4 | 7 => byte == b'-',
+        10 => byte == b'T',
+        13 | 16 => byte == b':',
+        19 => byte == b'.' || byte == b'Z',
+        _ if at + 1 == text.len() => byte == b'Z',
+        _ => byte.is_ascii_digit(),
+    });
+    let has_fraction = text.len() == 20 || text.len() > 21;
+    if !shape || !has_fraction || !text.ends_with('Z') || text.get(17..19) == Some("60") {
+        return None;
+    }
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_second()).ok().map(Timestamp::from_seconds)
+}

@@ -1,0 +1,307 @@
+//! `authorization_details` (RFC 9396): what a token grants, entry by entry (`tokens.md` §5).
+
+use http::Method;
+use serde_json::{Map, Value};
+
+use crate::model::operation::Operation;
+use crate::model::pattern::Pattern;
+use crate::model::reason::{Denial, Reason};
+
+/// The most entries that one token may carry.
+pub const MAX_ENTRIES: usize = 32;
+/// The most operations that one entry may list.
+pub const MAX_OPERATIONS: usize = 256;
+
+/// One entry that grants something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in `authorization_details`, from 0.
+    pub index: usize,
+    /// What it is limited to beside its rule.
+    pub bounds: Bounds,
+    /// What it grants.
+    pub rule: Rule,
+}
+
+/// The common fields of RFC 9396 §2.2, which are upper bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    actions: Option<Vec<Box<str>>>,
+    locations: Option<Vec<Box<str>>>,
+    /// `datatypes`, `identifier` or `privileges`, which no resource can evaluate.
+    unevaluable: bool,
+}
+
+/// What an entry grants within its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `agent_operation`: any of these operations.
+    Operations(Vec<Allowed>),
+    /// `authorization_policy` or its alias `rego_policy`: what a policy in a language says.
+    Policy,
+}
+
+/// One operation of an `agent_operation` entry. Both members that are given must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    action: Option<Box<str>>,
+    request: Option<(Method, Pattern)>,
+}
+
+/// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
+pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
+    let Some(details) = payload.get("authorization_details") else { return Ok(Vec::new()) };
+    let Value::Array(details) = details else { return Err(MALFORMED) };
+    if details.len() > MAX_ENTRIES {
+        return Err(MALFORMED);
+    }
+    let mut entries = Vec::new();
+    for (index, detail) in details.iter().enumerate() {
+        let Value::Object(detail) = detail else { return Err(MALFORMED) };
+        let Some(Value::String(kind)) = detail.get("type") else { return Err(MALFORMED) };
+        let rule = match kind.as_str() {
+            "agent_operation" => Rule::Operations(operations(detail)?),
+            "authorization_policy" => policy(detail, "language")?,
+            "rego_policy" => policy(detail, "type")?,
+            _ => continue,
+        };
+        entries.push(Entry { index, bounds: Bounds::read(detail)?, rule });
+    }
+    Ok(entries)
+}
+
+const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, "authorization_details");
+
+fn operations(detail: &Map<String, Value>) -> Result<Vec<Allowed>, Denial> {
+    let Some(Value::Array(operations)) = detail.get("operations") else { return Err(MALFORMED) };
+    if operations.len() > MAX_OPERATIONS {
+        return Err(MALFORMED);
+    }
+    operations.iter().map(Allowed::read).collect()
+}
+
+/// A policy entry must be well formed even where its language cannot be evaluated.
+fn policy(detail: &Map<String, Value>, name: &str) -> Result<Rule, Denial> {
+    let Some(Value::Object(policy)) = detail.get("policy") else { return Err(MALFORMED) };
+    let is_text = |member: &str| policy.get(member).is_none_or(Value::is_string);
+    let has_source = policy.contains_key("content") || policy.contains_key("uri");
+    let contradicts =
+        matches!((policy.get("language"), policy.get("type")), (Some(a), Some(b)) if a != b);
+    let well_formed = policy.get(name).is_some_and(Value::is_string)
+        && ["content", "uri", "entry_point", "language", "type"].into_iter().all(is_text);
+    if well_formed && has_source && !contradicts { Ok(Rule::Policy) } else { Err(MALFORMED) }
+}
+
+impl Allowed {
+    /// A member that is not known could be a limit, so it is refused and not ignored.
+    fn read(value: &Value) -> Result<Self, Denial> {
+        let Value::Object(members) = value else { return Err(MALFORMED) };
+        let (mut action, mut method, mut path) = (None, None, None);
+        for (name, value) in members {
+            let Value::String(text) = value else { return Err(MALFORMED) };
+            match name.as_str() {
+                "action" => action = Some(text.as_str().into()),
+                "method" => {
+                    method = Some(Method::from_bytes(text.as_bytes()).map_err(|_| MALFORMED)?)
+                }
+                "path" => path = Some(Pattern::parse(text).map_err(|_| MALFORMED)?),
+                _ => return Err(MALFORMED),
+            }
+        }
+        let request = match (method, path) {
+            (Some(method), Some(path)) => Some((method, path)),
+            (None, None) if action.is_some() => None,
+            _ => return Err(MALFORMED),
+        };
+        Ok(Self { action, request })
+    }
+
+    /// Whether `operation` is this one.
+    pub fn covers(&self, operation: &Operation<'_>) -> bool {
+        self.action.as_deref().is_none_or(|action| action == operation.action)
+            && self.request.as_ref().is_none_or(|(method, path)| {
+                method == operation.method && path.matches(operation.path)
+            })
+    }
+}
+
+impl Bounds {
+    fn read(detail: &Map<String, Value>) -> Result<Self, Denial> {
+        Ok(Self {
+            actions: strings(detail, "actions")?,
+            locations: strings(detail, "locations")?,
+            unevaluable: ["datatypes", "identifier", "privileges"]
+                .iter()
+                .any(|name| detail.contains_key(*name)),
+        })
+    }
+
+    /// Whether `operation` lies within the bounds. What cannot be evaluated bounds everything out.
+    pub fn hold(&self, operation: &Operation<'_>) -> bool {
+        let action_holds =
+            |actions: &Vec<Box<str>>| actions.iter().any(|action| **action == *operation.action);
+        let location_holds =
+            |locations: &Vec<Box<str>>| locations.iter().any(|at| is_at(operation, at));
+        !self.unevaluable
+            && self.actions.as_ref().is_none_or(action_holds)
+            && self.locations.as_ref().is_none_or(location_holds)
+    }
+}
+
+fn strings(detail: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str>>>, Denial> {
+    match detail.get(name) {
+        None => Ok(None),
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|value| value.as_str().map(Into::into))
+            .collect::<Option<_>>()
+            .map(Some)
+            .ok_or(MALFORMED),
+        Some(_) => Err(MALFORMED),
+    }
+}
+
+/// Whether the URL of the operation is `location` or lies below it, at a `/` (`policy.md`, entry bounds).
+///
+/// The URL is the resource identifier followed by the path below the resource. Scheme and authority
+/// are compared without regard to case and default ports, the path octet by octet.
+fn is_at(operation: &Operation<'_>, location: &str) -> bool {
+    let (Some(own), Some(bound)) = (split(operation.resource), split(location)) else {
+        return false;
+    };
+    if bound.path.contains(['?', '#', '%']) || !own.has_same_origin(&bound) {
+        return false;
+    }
+    let bound = bound.path.strip_suffix('/').unwrap_or(bound.path);
+    match own.path.strip_prefix(bound) {
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => bound
+            .strip_prefix(own.path)
+            .and_then(|below| operation.path.strip_prefix(below))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    }
+}
+
+struct Url<'a> {
+    scheme: &'a str,
+    authority: &'a str,
+    path: &'a str,
+}
+
+fn split(url: &str) -> Option<Url<'_>> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (authority, path) =
+        rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len()))?;
+    let path = if path == "/" { "" } else { path };
+    Some(Url { scheme, authority, path })
+}
+
+impl Url<'_> {
+    fn has_same_origin(&self, other: &Self) -> bool {
+        self.scheme.eq_ignore_ascii_case(other.scheme)
+            && self.host().eq_ignore_ascii_case(other.host())
+    }
+
+    fn host(&self) -> &str {
+        let default = if self.scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        self.authority.strip_suffix(default).unwrap_or(self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(json: &str) -> Result<Vec<Entry>, Denial> {
+        let Value::Object(payload) =
+            serde_json::from_str(&format!(r#"{{"authorization_details":{json}}}"#)).unwrap()
+        else {
+            panic!("not an object")
+        };
+        read(&payload)
+    }
+
+    fn at<'a>(method: &'a Method, path: &'a str) -> Operation<'a> {
+        Operation { action: "read", method, path, resource: "https://tools.test/shop" }
+    }
+
+    #[test]
+    fn an_operation_is_covered_by_method_and_path_or_by_action_or_by_both() {
+        for (operation, covered) in [
+            (r#"{"method":"GET","path":"/products/**"}"#, true),
+            (r#"{"method":"POST","path":"/products/**"}"#, false),
+            (r#"{"method":"GET","path":"/orders/**"}"#, false),
+            (r#"{"action":"read"}"#, true),
+            (r#"{"action":"write"}"#, false),
+            (r#"{"action":"write","method":"GET","path":"/products/**"}"#, false),
+        ] {
+            let entries =
+                entries(&format!(r#"[{{"type":"agent_operation","operations":[{operation}]}}]"#))
+                    .unwrap();
+            let Rule::Operations(allowed) = &entries[0].rule else { panic!("not a list") };
+            assert_eq!(allowed[0].covers(&at(&Method::GET, "/products/7")), covered, "{operation}");
+        }
+    }
+
+    #[test]
+    fn locations_bound_at_segments_of_the_url() {
+        for (locations, holds) in [
+            (r#"["https://tools.test/shop"]"#, true),
+            (r#"["https://tools.test/shop/"]"#, true),
+            (r#"["https://tools.test"]"#, true),
+            (r#"["https://tools.test/"]"#, true),
+            (r#"["HTTPS://TOOLS.test:443/shop"]"#, true),
+            (r#"["https://tools.test/shop/products"]"#, true),
+            (r#"["https://tools.test/shop/products/7"]"#, true),
+            (r#"["https://tools.test/shop/prod"]"#, false),
+            (r#"["https://tools.test/sho"]"#, false),
+            (r#"["https://tools.test/Shop"]"#, false),
+            (r#"["http://tools.test/shop"]"#, false),
+            (r#"["https://tools.test:8443/shop"]"#, false),
+            (r#"["https://tools.test/shop?x"]"#, false),
+            (r#"["https://tools.test.evil/shop"]"#, false),
+            (r#"["other", "https://tools.test/shop"]"#, true),
+            ("[]", false),
+        ] {
+            let json = format!(
+                r#"[{{"type":"agent_operation","operations":[],"locations":{locations}}}]"#
+            );
+            let bounds = &entries(&json).unwrap()[0].bounds;
+            assert_eq!(bounds.hold(&at(&Method::GET, "/products/7")), holds, "{locations}");
+        }
+    }
+
+    #[test]
+    fn r_pol_013_a_bound_that_cannot_be_evaluated_bounds_everything_out() {
+        for name in ["datatypes", "identifier", "privileges"] {
+            let json = format!(r#"[{{"type":"agent_operation","operations":[],"{name}":"x"}}]"#);
+            assert!(!entries(&json).unwrap()[0].bounds.hold(&at(&Method::GET, "/")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_entry_of_a_known_type_fails_the_token_and_an_unknown_type_grants_nothing() {
+        for json in [
+            "{}",
+            r#"["x"]"#,
+            "[{}]",
+            r#"[{"type":7}]"#,
+            r#"[{"type":"agent_operation"}]"#,
+            r#"[{"type":"agent_operation","operations":[{}]}]"#,
+            r#"[{"type":"agent_operation","operations":[{"path":"/a"}]}]"#,
+            r#"[{"type":"agent_operation","operations":[{"method":"GET"}]}]"#,
+            r#"[{"type":"agent_operation","operations":[{"method":"GET","path":"a"}]}]"#,
+            r#"[{"type":"agent_operation","operations":[{"action":"x","max_amount":"5"}]}]"#,
+            r#"[{"type":"agent_operation","operations":[],"actions":"x"}]"#,
+            r#"[{"type":"authorization_policy"}]"#,
+            r#"[{"type":"authorization_policy","policy":{"content":"x"}}]"#,
+            r#"[{"type":"authorization_policy","policy":{"language":"rego"}}]"#,
+            r#"[{"type":"rego_policy","policy":{"type":"rego","language":"cedar","content":"x"}}]"#,
+        ] {
+            assert_eq!(entries(json), Err(MALFORMED), "{json}");
+        }
+        assert_eq!(entries(r#"[{"type":"unheard_of","operations":7}]"#), Ok(Vec::new()));
+        let many = vec![r#"{"type":"x"}"#; MAX_ENTRIES + 1].join(",");
+        assert_eq!(entries(&format!("[{many}]")), Err(MALFORMED));
+    }
+}

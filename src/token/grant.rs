@@ -1,0 +1,101 @@
+//! The grant: what a verified token authorizes. Only [`super::verify`] can make one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::claims::Claims;
+use super::details::Entry;
+use super::keys::KeySet;
+use super::trust::{Algorithm, Issuer};
+use crate::model::reason::Denial;
+use crate::model::time::Timestamp;
+
+/// A verified token: signature, issuer, type, dates and shape have been checked.
+pub struct Grant {
+    pub(super) issuer: Arc<Issuer>,
+    /// The keys it was verified with, to notice when they have changed.
+    pub(super) keys: Arc<KeySet>,
+    pub(super) key: Box<[u8]>,
+    pub(super) algorithm: Algorithm,
+    pub(super) digest: [u8; 32],
+    pub(super) claims: Claims,
+    pub(super) entries: Vec<Entry>,
+    pub(super) boundaries: Vec<Boundary>,
+}
+
+/// A policy that the token carries or names and that must be true for every operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Boundary {
+    /// `agent_operation_authorization.policy_id`: a policy registered at the issuer.
+    PolicyId,
+    /// One element of `policy_ref`.
+    PolicyRef,
+}
+
+impl Grant {
+    /// Whether a remembered grant still stands: nothing that it rests on has changed, and its time
+    /// has neither ended nor not begun.
+    pub fn recheck(&self, issuer: &Arc<Issuer>, keys: &Arc<KeySet>, now: Timestamp) -> Recheck {
+        let is_same_trust = Arc::ptr_eq(&self.issuer, issuer) || self.issuer == *issuer;
+        let is_same_key = Arc::ptr_eq(&self.keys, keys) || keys.holds(&self.key, self.algorithm);
+        if !is_same_trust || !is_same_key {
+            return Recheck::Stale;
+        }
+        match self.claims.check_current(issuer, now) {
+            Ok(()) => Recheck::Stands,
+            Err(denial) => Recheck::Ended(denial),
+        }
+    }
+
+    /// The SHA-256 of the token.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Who issued it.
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
+    /// Its registered claims.
+    pub const fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The entries that grant something, in token order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The policies that bound it, in the order of `policy.md` §3.
+    pub fn boundaries(&self) -> &[Boundary] {
+        &self.boundaries
+    }
+
+    /// Whether the token carries the scope.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.claims.scope.iter().any(|own| **own == *scope)
+    }
+
+    /// When it ends, the leeway of its issuer included.
+    pub fn ends(&self) -> Timestamp {
+        self.claims.expires.after(self.issuer.leeway)
+    }
+}
+
+/// The answer to [`Grant::recheck`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recheck {
+    /// Its time has ended or has not begun: refused without another look.
+    Ended(Denial),
+    /// What it rests on has changed: the token must be verified anew.
+    Stale,
+    /// It stands.
+    Stands,
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Grant({}, {})", self.issuer.id, self.claims.jwt_id)
+    }
+}

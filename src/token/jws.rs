@@ -1,0 +1,148 @@
+//! The compact JWS, split and decoded strictly (RFC 7515; `tokens.md` §2). Nothing is verified here.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use crate::model::json;
+use crate::model::presented::Presented;
+use crate::model::reason::{Denial, Reason};
+
+/// How deep the JSON of a header or payload may nest.
+pub const MAX_DEPTH: usize = 32;
+
+/// The parts of a compact JWS.
+#[derive(Debug)]
+pub struct Jws<'a> {
+    /// What the signature is over: header and payload as sent.
+    pub signing_input: &'a str,
+    /// The signature, still in base64url.
+    pub signature: &'a str,
+    /// The members of the header that decide.
+    pub header: Header,
+    payload: &'a str,
+}
+
+/// The header members that decide. `jku`, `x5u`, `jwk` and `x5c` are never read (RFC 8725 §3.10).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Header {
+    /// `alg`
+    pub algorithm: String,
+    /// `kid`
+    pub key_id: Option<String>,
+    /// `typ`
+    pub kind: Option<String>,
+}
+
+impl<'a> Jws<'a> {
+    /// Splits on exactly two dots and reads the header.
+    pub fn read(presented: Presented<'a>) -> Result<Self, Denial> {
+        let token = presented.token();
+        let malformed = Denial::from(Reason::TokenMalformed);
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(malformed)?;
+        if payload.contains('.') || signature.is_empty() {
+            return Err(malformed);
+        }
+        // The last part must be strict base64url too: a lenient reader would let one token have many spellings.
+        decode(signature)?;
+        let header = Header::read(&object(header, "header")?)?;
+        Ok(Self { signing_input, signature, header, payload })
+    }
+
+    /// The payload as a JSON object without duplicate members.
+    pub fn payload(&self) -> Result<Map<String, Value>, Denial> {
+        object(self.payload, "payload")
+    }
+}
+
+impl Header {
+    fn read(members: &Map<String, Value>) -> Result<Self, Denial> {
+        // We implement no extension, so whatever is critical is unknown (RFC 7515 §4.1.11).
+        if members.contains_key("crit") {
+            return Err(Denial::about(Reason::CriticalHeader, "crit"));
+        }
+        if members.contains_key("enc") || members.contains_key("zip") {
+            return Err(Denial::about(Reason::TokenMalformed, "enc"));
+        }
+        let algorithm =
+            text(members, "alg")?.ok_or(Denial::about(Reason::AlgorithmRefused, "alg"))?;
+        let key_id = text(members, "kid")?;
+        if key_id.as_ref().is_some_and(|kid| kid.len() > 256) {
+            return Err(Denial::about(Reason::TokenMalformed, "kid"));
+        }
+        Ok(Self { algorithm, key_id, kind: text(members, "typ")? })
+    }
+}
+
+fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Denial> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(Denial::about(Reason::TokenMalformed, name)),
+    }
+}
+
+fn object(part: &str, about: &'static str) -> Result<Map<String, Value>, Denial> {
+    json::parse_object(&decode(part)?, MAX_DEPTH)
+        .map_err(|_| Denial::about(Reason::TokenMalformed, about))
+}
+
+/// base64url without padding, white space or trailing bits (RFC 7515 §2).
+fn decode(part: &str) -> Result<Vec<u8>, Denial> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Denial::about(Reason::TokenMalformed, "base64url"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compact(header: &str, payload: &str) -> String {
+        format!("{}.{}.AAAA", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
+    }
+
+    fn read(token: &str) -> Result<Header, Reason> {
+        Jws::read(Presented::new(token)).map(|jws| jws.header).map_err(|denial| denial.reason)
+    }
+
+    #[test]
+    fn a_header_is_read_without_what_a_token_could_smuggle_in() {
+        let header = read(&compact(
+            r#"{"alg":"ES256","kid":"k","typ":"at+jwt","jku":"https://evil.test","jwk":{}}"#,
+            "{}",
+        ));
+        let expected = Header {
+            algorithm: "ES256".into(),
+            key_id: Some("k".into()),
+            kind: Some("at+jwt".into()),
+        };
+        assert_eq!(header, Ok(expected));
+    }
+
+    #[test]
+    fn what_is_not_a_strict_compact_jws_is_refused() {
+        let good = compact(r#"{"alg":"ES256"}"#, "{}");
+        for (token, reason) in [
+            (String::new(), Reason::TokenMalformed),
+            ("a.b".into(), Reason::TokenMalformed),
+            (format!("{good}.x"), Reason::TokenMalformed),
+            (format!("{good}="), Reason::TokenMalformed),
+            (good.trim_end_matches("AAAA").into(), Reason::TokenMalformed),
+            (good.replace("AAAA", "AAAB+"), Reason::TokenMalformed),
+            (good.replace("AAAA", "AB"), Reason::TokenMalformed),
+            (compact(r#"{"alg":"ES256","alg":"ES256"}"#, "{}"), Reason::TokenMalformed),
+            (compact(r#"{"alg":"ES256","x":1,"x":2}"#, "{}"), Reason::TokenMalformed),
+            (compact(r#"["ES256"]"#, "{}"), Reason::TokenMalformed),
+            (compact(r#"{"alg":7}"#, "{}"), Reason::TokenMalformed),
+            (compact(r#"{"alg":"ES256","enc":"A128GCM"}"#, "{}"), Reason::TokenMalformed),
+            (compact(r#"{"alg":"ES256","crit":["x"]}"#, "{}"), Reason::CriticalHeader),
+            (
+                compact(r#"{"alg":"ES256","crit":["b64"],"b64":false}"#, "{}"),
+                Reason::CriticalHeader,
+            ),
+            (compact("{}", "{}"), Reason::AlgorithmRefused),
+        ] {
+            assert_eq!(read(&token), Err(reason), "{token}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! From a presented token to a grant (`verification.md` stage C; RFC 9068 §4, RFC 8725).
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use super::details;
+use super::grant::{Boundary, Grant};
+use super::jws::{Header, Jws};
+use super::keys::{Key, KeySet, Selected};
+use super::trust::{Algorithm, Issuer};
+use crate::model::presented::Presented;
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+
+/// The SHA-256 of a token, under which it is remembered.
+pub fn digest(presented: Presented<'_>) -> [u8; 32] {
+    let digest =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, presented.token().as_bytes());
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+/// A token that has been split and read, and of which nothing is believed yet.
+#[derive(Debug)]
+pub struct Unverified<'a> {
+    jws: Jws<'a>,
+    payload: Map<String, Value>,
+    digest: [u8; 32],
+}
+
+/// What stops a verification that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The key set at hand lacks the key that the token names.
+    KeyUnknown,
+    /// The token is refused.
+    Refuse(Denial),
+}
+
+impl From<Denial> for Halt {
+    fn from(denial: Denial) -> Self {
+        Self::Refuse(denial)
+    }
+}
+
+impl<'a> Unverified<'a> {
+    /// Splits and reads the token.
+    pub fn read(presented: Presented<'a>, digest: [u8; 32]) -> Result<Self, Denial> {
+        let jws = Jws::read(presented)?;
+        let payload = jws.payload()?;
+        Ok(Self { jws, payload, digest })
+    }
+
+    /// The issuer that the token names: good for choosing whose keys to try, and for nothing else.
+    pub fn issuer_hint(&self) -> Result<&str, Denial> {
+        match self.payload.get("iss") {
+            Some(Value::String(issuer)) => Ok(issuer),
+            Some(_) => Err(Denial::about(Reason::ClaimMalformed, "iss")),
+            None => Err(Denial::about(Reason::ClaimMissing, "iss")),
+        }
+    }
+
+    /// Verifies the token against an issuer and its keys at `now`.
+    pub fn verify(
+        &self,
+        issuer: &Arc<Issuer>,
+        keys: &Arc<KeySet>,
+        now: Timestamp,
+    ) -> Result<Grant, Halt> {
+        let algorithm = algorithm(&self.jws.header, issuer)?;
+        let is_access_token = check_type(&self.jws.header, issuer)?;
+        let key = select(keys, &self.jws.header, algorithm)?;
+        key.verify(self.jws.signing_input, self.jws.signature, algorithm)?;
+        if *self.issuer_hint()? != *issuer.id {
+            return Err(Denial::about(Reason::IssuerUnknown, "iss").into());
+        }
+        if !is_access_token {
+            check_kind(&self.payload)?;
+        }
+        let claims = Claims::read(&self.payload, issuer)?;
+        claims.check_dates(issuer, now)?;
+        check_unverifiable(&self.payload)?;
+        Ok(Grant {
+            boundaries: boundaries(&self.payload)?,
+            entries: details::read(&self.payload)?,
+            issuer: Arc::clone(issuer),
+            keys: Arc::clone(keys),
+            key: key.public().into(),
+            algorithm,
+            digest: self.digest,
+            claims,
+        })
+    }
+}
+
+/// The allow-list of the issuer decides, never the token (RFC 8725 §3.1).
+fn algorithm(header: &Header, issuer: &Issuer) -> Result<Algorithm, Denial> {
+    Algorithm::named(&header.algorithm)
+        .filter(|algorithm| issuer.algorithms.contains(algorithm))
+        .ok_or(Denial::about(Reason::AlgorithmRefused, "alg"))
+}
+
+/// RFC 9068 §4: `typ` must be `at+jwt`, so that an ID token signed with the same key can never pass
+/// for an access token. Says whether it is; where it is not, the issuer is configured to do without.
+fn check_type(header: &Header, issuer: &Issuer) -> Result<bool, Denial> {
+    let refused = Denial::about(Reason::TypeRefused, "typ");
+    let Some(kind) = header.kind.as_deref() else {
+        return if issuer.allow_typ_absent { Ok(false) } else { Err(refused) };
+    };
+    let lower = kind.to_ascii_lowercase();
+    match lower.strip_prefix("application/").unwrap_or(&lower) {
+        "at+jwt" => Ok(true),
+        "jwt" if issuer.allow_typ_jwt => Ok(false),
+        _ => Err(refused),
+    }
+}
+
+/// What an unknown `kid` can cure, fresher keys, is told apart from what nothing can.
+fn select<'k>(keys: &'k KeySet, header: &Header, algorithm: Algorithm) -> Result<&'k Key, Halt> {
+    match keys.select(header.key_id.as_deref(), algorithm) {
+        Selected::Key(key) => Ok(key),
+        Selected::Unknown if header.key_id.is_some() => Err(Halt::KeyUnknown),
+        Selected::Unknown | Selected::Ambiguous => {
+            Err(Denial::about(Reason::KeyUnknown, "kid").into())
+        }
+        Selected::OtherAlgorithm => Err(Denial::about(Reason::AlgorithmRefused, "alg").into()),
+    }
+}
+
+/// The cross-JWT guard (RFC 8725 §3.11): without `typ`, the members say what a token is not.
+fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
+    const OTHER_KINDS: [&str; 10] = [
+        "agent_operation_proposal",
+        "at_hash",
+        "c_hash",
+        "credentialSubject",
+        "events",
+        "htm",
+        "htu",
+        "nonce",
+        "response_type",
+        "wth",
+    ];
+    let grants = ["agent_operation_authorization", "authorization_details"];
+    match OTHER_KINDS.into_iter().find(|member| payload.contains_key(*member)) {
+        Some(member) => Err(Denial::about(Reason::ForeignToken, member)),
+        None if !grants.iter().any(|member| payload.contains_key(*member)) => {
+            Err(Reason::ForeignToken.into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Conditions that the issuer put into the token and that cannot be checked make it worthless here:
+/// to ignore one would be to widen what was granted.
+fn check_unverifiable(payload: &Map<String, Value>) -> Result<(), Denial> {
+    let is_empty_chain = payload
+        .get("delegation_chain")
+        .is_none_or(|chain| chain.as_array().is_some_and(Vec::is_empty));
+    for (present, denial) in [
+        (payload.contains_key("cnf"), Denial::about(Reason::ConfirmationUnsupported, "cnf")),
+        (payload.contains_key("status"), Denial::about(Reason::StatusUnchecked, "status")),
+        (!is_empty_chain, Denial::about(Reason::DelegationUnverified, "delegation_chain")),
+        (
+            payload.contains_key("delegation_chain_ref"),
+            Denial::about(Reason::DelegationUnverified, "delegation_chain_ref"),
+        ),
+    ] {
+        if present {
+            return Err(denial);
+        }
+    }
+    Ok(())
+}
+
+/// The policies that the token names, in the order in which they are evaluated.
+fn boundaries(payload: &Map<String, Value>) -> Result<Vec<Boundary>, Denial> {
+    let mut boundaries = Vec::new();
+    if let Some(authorization) = payload.get("agent_operation_authorization") {
+        let named = authorization.get("policy_id").and_then(Value::as_str);
+        if !named.is_some_and(|id| (1..=256).contains(&id.len())) {
+            return Err(Denial::about(Reason::ClaimMalformed, "policy_id"));
+        }
+        boundaries.push(Boundary::PolicyId);
+    }
+    let malformed = Denial::about(Reason::ClaimMalformed, "policy_ref");
+    match payload.get("policy_ref") {
+        None => {}
+        Some(Value::String(_) | Value::Object(_)) => boundaries.push(Boundary::PolicyRef),
+        Some(Value::Array(several)) if !several.is_empty() => {
+            if !several.iter().all(|one| one.is_string() || one.is_object()) {
+                return Err(malformed);
+            }
+            boundaries.extend(several.iter().map(|_| Boundary::PolicyRef));
+        }
+        Some(_) => return Err(malformed),
+    }
+    Ok(boundaries)
+}
+
+#[cfg(test)]
+mod tests;
