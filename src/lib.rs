@@ -11,6 +11,12 @@ pub mod model;
 pub mod operation;
 pub mod token;
 
+// Layer 1 still: what combines grants and policies.
+pub mod policy;
+
+// Layer 2: the decision, as pure as what it is made of.
+pub mod decide;
+
 // Layer 3: settings and machinery.
 pub mod config;
 pub mod runtime;

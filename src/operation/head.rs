@@ -139,7 +139,7 @@ fn is_decisive(name: &str) -> bool {
 fn authority<'a>(parts: &'a Parts, transport: Transport<'_>) -> Result<&'a str, Denial> {
     let named = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = match parts.headers.get(header::HOST) {
-        Some(value) => Some(value.to_str().map_err(|_| Reason::AuthorityUnknown)?),
+        Some(value) => Some(value.to_str().map_err(|_error| Reason::AuthorityUnknown)?),
         None => None,
     };
     let authority = match (named, host) {

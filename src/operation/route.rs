@@ -20,7 +20,7 @@ impl Routes {
         self.hosts.entry(normalized(authority).into()).or_default();
     }
 
-    /// Mounts the resource with index `resource` at `path` (no trailing slash, `` for the root).
+    /// Mounts the resource with index `resource` at `path` (no trailing slash; empty for the root).
     pub fn mount(&mut self, authority: &str, path: &str, resource: usize) {
         let mounts = self.hosts.entry(normalized(authority).into()).or_default();
         mounts.push(Mount { path: path.into(), resource });

@@ -102,9 +102,9 @@ impl Allowed {
             match name.as_str() {
                 "action" => action = Some(text.as_str().into()),
                 "method" => {
-                    method = Some(Method::from_bytes(text.as_bytes()).map_err(|_| MALFORMED)?)
+                    method = Some(Method::from_bytes(text.as_bytes()).map_err(|_error| MALFORMED)?);
                 }
-                "path" => path = Some(Pattern::parse(text).map_err(|_| MALFORMED)?),
+                "path" => path = Some(Pattern::parse(text).map_err(|_error| MALFORMED)?),
                 _ => return Err(MALFORMED),
             }
         }

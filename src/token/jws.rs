@@ -85,12 +85,14 @@ fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<Strin
 
 fn object(part: &str, about: &'static str) -> Result<Map<String, Value>, Denial> {
     json::parse_object(&decode(part)?, MAX_DEPTH)
-        .map_err(|_| Denial::about(Reason::TokenMalformed, about))
+        .map_err(|_error| Denial::about(Reason::TokenMalformed, about))
 }
 
 /// base64url without padding, white space or trailing bits (RFC 7515 §2).
 fn decode(part: &str) -> Result<Vec<u8>, Denial> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Denial::about(Reason::TokenMalformed, "base64url"))
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_error| Denial::about(Reason::TokenMalformed, "base64url"))
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub enum JwksError {
 impl KeySet {
     /// Reads a JWK Set. Keys that cannot verify a token are left out and named.
     pub fn from_jwks(text: &[u8]) -> Result<(Self, Vec<LeftOut>), JwksError> {
-        let document = json::parse_object(text, 16).map_err(|_| JwksError::Json)?;
+        let document = json::parse_object(text, 16).map_err(|_error| JwksError::Json)?;
         let Some(Value::Array(members)) = document.get("keys") else {
             return Err(JwksError::NoKeys);
         };
@@ -212,9 +212,9 @@ fn elliptic(members: &Map<String, Value>) -> Result<Public, &'static str> {
         return Err("a coordinate has the wrong length");
     }
     let point: Box<[u8]> = [&[4][..], &x, &y].concat().into();
-    ParsedPublicKey::new(parser, &point).map_err(|_| "not a point on the curve")?;
-    let decoding =
-        DecodingKey::from_ec_components(&encode(&x), &encode(&y)).map_err(|_| "not an EC key")?;
+    ParsedPublicKey::new(parser, &point).map_err(|_error| "not a point on the curve")?;
+    let decoding = DecodingKey::from_ec_components(&encode(&x), &encode(&y))
+        .map_err(|_error| "not an EC key")?;
     Ok((point, decoding, fitting))
 }
 
@@ -223,9 +223,9 @@ fn edwards(members: &Map<String, Value>) -> Result<Public, &'static str> {
         return Err("`crv` is not Ed25519");
     }
     let x = coordinate(members, "x")?;
-    ParsedPublicKey::new(&signature::ED25519, &x).map_err(|_| "not an Ed25519 key")?;
+    ParsedPublicKey::new(&signature::ED25519, &x).map_err(|_error| "not an Ed25519 key")?;
     let decoding =
-        DecodingKey::from_ed_components(&encode(&x)).map_err(|_| "not an Ed25519 key")?;
+        DecodingKey::from_ed_components(&encode(&x)).map_err(|_error| "not an Ed25519 key")?;
     Ok((x.into(), decoding, &[Algorithm::EdDsa]))
 }
 
@@ -254,7 +254,7 @@ fn rsa(members: &Map<String, Value>) -> Result<Public, &'static str> {
 
 fn coordinate(members: &Map<String, Value>, name: &str) -> Result<Vec<u8>, &'static str> {
     let text = members.get(name).and_then(Value::as_str).ok_or("a member of the key is missing")?;
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a member of the key is not base64url")
+    URL_SAFE_NO_PAD.decode(text).map_err(|_error| "a member of the key is not base64url")
 }
 
 fn encode(bytes: &[u8]) -> String {

@@ -1,0 +1,141 @@
+//! The call: one request, received and routed, before anything of its token is believed.
+
+use http::Method;
+use http::request::Parts;
+
+use super::world::{Resource, World};
+use crate::model::operation::Operation;
+use crate::model::reason::{Denial, Reason};
+use crate::operation::catalog::{Entry, Identified};
+use crate::operation::head::{Head, Transport, Upgrade};
+
+/// A request for one resource, whose path can be read in one way only. Made by [`receive`] alone.
+#[derive(Debug)]
+pub struct Call<'a> {
+    head: Head<'a>,
+    resource: &'a Resource,
+    index: usize,
+    /// The path below the resource as sent, which is what is forwarded.
+    raw_path: &'a str,
+    /// Where the decoded path below the resource begins in the decoded path.
+    mount_length: usize,
+    identified: Identified<'a>,
+}
+
+/// Reads a request head and finds the resource it is for (`verification.md` steps 2 to 5).
+pub fn receive<'a>(
+    parts: &'a Parts,
+    transport: Transport<'_>,
+    world: &'a World,
+) -> Result<Call<'a>, Denial> {
+    let head = Head::read(parts, transport)?;
+    if !world.knows_method(head.method) {
+        return Err(Reason::MethodUnknown.into());
+    }
+    if !world.routes.knows(head.authority) {
+        return Err(Denial::about(Reason::AuthorityUnknown, "host"));
+    }
+    let found = world.routes.find(head.authority, head.path.decoded());
+    let (index, mount) = found.ok_or(Reason::NoRoute)?;
+    let resource = world.resources.get(index).ok_or(Reason::NoRoute)?;
+    let (raw_path, path) = head.path.below(mount).ok_or(Reason::PathAmbiguous)?;
+    if head.path.has_parameters() && !resource.path_parameters {
+        return Err(Denial::about(Reason::PathAmbiguous, ";"));
+    }
+    if head.overrides && resource.strict_override {
+        return Err(Reason::MethodOverride.into());
+    }
+    check_upgrade(head.upgrade, resource)?;
+    let identified = resource.catalog.identify(head.method, path);
+    let mount_length = mount.len();
+    Ok(Call { head, resource, index, raw_path, mount_length, identified })
+}
+
+fn check_upgrade(upgrade: Option<Upgrade>, resource: &Resource) -> Result<(), Denial> {
+    match upgrade {
+        None => Ok(()),
+        Some(Upgrade::WebSocket) if resource.websocket => Ok(()),
+        Some(Upgrade::WebSocket | Upgrade::Other) => {
+            Err(Denial::about(Reason::UpgradeRefused, "upgrade"))
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The resource that is asked.
+    pub const fn resource(&self) -> &'a Resource {
+        self.resource
+    }
+
+    /// Its place among the resources of the world.
+    pub const fn resource_index(&self) -> usize {
+        self.index
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &'a Method {
+        self.head.method
+    }
+
+    /// The decoded canonical path below the resource.
+    pub fn path(&self) -> &str {
+        match self.head.path.decoded().get(self.mount_length..) {
+            Some(path) if !path.is_empty() => path,
+            _ => "/",
+        }
+    }
+
+    /// The path below the resource as sent: what is forwarded. Empty for the resource itself.
+    pub const fn raw_path(&self) -> &'a str {
+        self.raw_path
+    }
+
+    /// The whole path as sent.
+    pub const fn full_path(&self) -> &'a str {
+        self.head.path.raw()
+    }
+
+    /// The query as sent, without `?`.
+    pub const fn query(&self) -> Option<&'a str> {
+        self.head.query
+    }
+
+    /// The authority as sent.
+    pub const fn authority(&self) -> &'a str {
+        self.head.authority
+    }
+
+    /// Whether a switch to WebSocket is asked for.
+    pub const fn wants_websocket(&self) -> bool {
+        matches!(self.head.upgrade, Some(Upgrade::WebSocket))
+    }
+
+    /// The operation of the catalog that is asked for; what is not in the catalog does not exist.
+    pub const fn entry(&self) -> Result<&'a Entry, Denial> {
+        match &self.identified {
+            Identified::Operation(entry) => Ok(entry),
+            Identified::OtherMethods(_) => {
+                Err(Denial { reason: Reason::MethodNotAllowed, about: None })
+            }
+            Identified::Unknown => Err(Denial { reason: Reason::NoRoute, about: None }),
+        }
+    }
+
+    /// The methods that the path exists for, when it does not for this one.
+    pub fn other_methods(&self) -> &[&'a Method] {
+        match &self.identified {
+            Identified::OtherMethods(methods) => methods,
+            Identified::Operation(_) | Identified::Unknown => &[],
+        }
+    }
+
+    /// The operation as grants and policies see it.
+    pub fn operation<'c>(&'c self, entry: &'c Entry) -> Operation<'c> {
+        Operation {
+            action: &entry.action,
+            method: self.head.method,
+            path: self.path(),
+            resource: &self.resource.id,
+        }
+    }
+}

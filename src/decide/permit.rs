@@ -1,0 +1,64 @@
+//! The permit: the proof that a decision was made for a call to be forwarded.
+
+use super::call::Call;
+use crate::model::reason::{Denial, Reason, Stage};
+use crate::model::time::Timestamp;
+use crate::policy::algebra::Basis;
+
+/// Permission to forward one call, made by this module's parent alone and used up by forwarding.
+///
+/// It cannot be made elsewhere:
+///
+/// ```compile_fail
+/// let permit = opgate::decide::permit::Permit { ground: todo!(), ends: None };
+/// ```
+///
+/// and it cannot be used twice:
+///
+/// ```compile_fail
+/// fn twice(permit: opgate::decide::permit::Permit) {
+///     let again = permit.clone();
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    ground: Ground,
+    ends: Option<Timestamp>,
+}
+
+/// Why a call may be forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The decision allows it.
+    Granted(Basis),
+    /// The decision refuses it, and the resource is only observed.
+    Observed(Denial),
+}
+
+impl Permit {
+    pub(super) const fn granted(basis: Basis, ends: Timestamp) -> Self {
+        Self { ground: Ground::Granted(basis), ends: Some(ends) }
+    }
+
+    /// Lets a refused call pass because its resource is in mode `observe`. A request that could be
+    /// read in two ways is refused there too: it cannot be said what would be forwarded.
+    pub fn observe(call: &Call<'_>, denial: Denial) -> Result<Self, Denial> {
+        let is_readable = denial.reason.stage() > Stage::Hygiene
+            || matches!(denial.reason, Reason::NoRoute | Reason::MethodNotAllowed);
+        if call.resource().observed && is_readable && denial.reason.stage() < Stage::Forwarding {
+            Ok(Self { ground: Ground::Observed(denial), ends: None })
+        } else {
+            Err(denial)
+        }
+    }
+
+    /// Why the call may be forwarded.
+    pub const fn ground(&self) -> Ground {
+        self.ground
+    }
+
+    /// When the grant ends, and with it what it permitted.
+    pub const fn ends(&self) -> Option<Timestamp> {
+        self.ends
+    }
+}

@@ -1,0 +1,79 @@
+//! The world as the decision knows it: built once from a configuration, then only read.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::operation::catalog::Catalog;
+use crate::operation::route::Routes;
+use crate::token::trust::Issuer;
+
+/// Everything that the operator configured and that a decision depends on.
+#[derive(Debug, Default)]
+pub struct World {
+    /// The issuers, in file order.
+    pub issuers: Vec<Arc<Issuer>>,
+    /// The resources, in file order.
+    pub resources: Vec<Resource>,
+    /// Which resource an authority and path belong to.
+    pub routes: Routes,
+    /// The methods that some operation has.
+    pub methods: HashSet<Method>,
+}
+
+/// One resource, as the decision sees it.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its identifier, which tokens carry as `aud`.
+    pub id: Box<str>,
+    /// Its operations.
+    pub catalog: Catalog,
+    /// What is denied whatever a token says.
+    pub overlay: Catalog,
+    /// The issuers it trusts: indexes into [`World::issuers`].
+    pub issuers: Vec<usize>,
+    /// The scopes required of every operation.
+    pub scopes: Vec<Box<str>>,
+    /// Whether scopes suffice.
+    pub scopes_suffice: bool,
+    /// Whether refusals are recorded and not enforced.
+    pub observed: bool,
+    /// Whether `;` may stand in a path.
+    pub path_parameters: bool,
+    /// Whether override headers are refused instead of removed.
+    pub strict_override: bool,
+    /// Whether a switch to WebSocket may be asked for.
+    pub websocket: bool,
+}
+
+impl World {
+    /// Whether a request may use `method` at all. `TRACE` echoes credentials and is never known.
+    pub fn knows_method(&self, method: &Method) -> bool {
+        matches!(
+            *method,
+            Method::GET
+                | Method::HEAD
+                | Method::POST
+                | Method::PUT
+                | Method::PATCH
+                | Method::DELETE
+                | Method::OPTIONS
+        ) || (self.methods.contains(method) && *method != Method::TRACE)
+    }
+}
+
+impl Resource {
+    /// The index of the issuer called `id`, if this resource trusts it.
+    pub fn issuer_named(&self, id: &str, world: &World) -> Option<usize> {
+        self.issuers
+            .iter()
+            .copied()
+            .find(|index| world.issuers.get(*index).is_some_and(|issuer| *issuer.id == *id))
+    }
+
+    /// Whether the operator's overlay denies `method` on `path`.
+    pub fn denies(&self, method: &Method, path: &str) -> bool {
+        self.overlay.find(method, path).is_some()
+    }
+}
