@@ -13,3 +13,6 @@ pub mod token;
 // Layer 3: settings and machinery.
 pub mod config;
 pub mod runtime;
+
+// Layer 5: servers.
+pub mod proxy;
