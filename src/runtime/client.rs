@@ -130,6 +130,3 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
     let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.parse().ok()).unwrap_or(0);
     seconds.map(|seconds| Duration::from_secs(seconds.saturating_sub(age)))
 }
-
-#[cfg(test)]
-mod tests;

@@ -69,6 +69,3 @@ impl Pause {
         sleep.as_mut().poll(cx)
     }
 }
-
-#[cfg(test)]
-mod tests;
