@@ -20,3 +20,6 @@ pub mod decide;
 // Layer 3: settings and machinery.
 pub mod config;
 pub mod runtime;
+
+// Layer 5: servers.
+pub mod proxy;

@@ -1,3 +1,5 @@
 //! Machinery: the clock, tasks, logs, metrics and outbound requests.
 
+pub mod client;
 pub mod clock;
+pub mod dial;

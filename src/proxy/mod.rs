@@ -1,0 +1,4 @@
+//! The enforcing proxy: from the caller's connection to the upstream's and back.
+
+pub mod body;
+pub mod upstream;

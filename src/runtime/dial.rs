@@ -1,0 +1,237 @@
+//! Outbound connections: TCP or a Unix socket, in TLS where asked for. The one place that builds a
+//! TLS client, for upstreams and for fetching keys.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::Place;
+
+/// Why a TLS client cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file of certificates or keys cannot be read.
+    #[error("`{}` cannot be read as PEM", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: pem::Error,
+    },
+    /// There is no root certificate to trust.
+    #[error("there is no usable root certificate")]
+    NoRoots,
+    /// The certificates or the key do not work together.
+    #[error("the certificates cannot be used")]
+    Rustls(#[from] rustls::Error),
+    /// The name of the server is neither a DNS name nor an address.
+    #[error("the host cannot stand in a certificate")]
+    Name(#[from] InvalidDnsNameError),
+}
+
+/// Why a connection was not made. Nothing of a request was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The operating system or the TLS handshake said no.
+    #[error("the connection was refused or broken")]
+    Io(#[from] io::Error),
+    /// The name has no address.
+    #[error("the name has no address")]
+    NoAddress,
+    /// The other side does not speak the protocol that is configured.
+    #[error("the server does not speak HTTP/2")]
+    Protocol,
+    /// The HTTP handshake failed.
+    #[error("the handshake failed")]
+    Handshake(#[from] hyper::Error),
+    /// It took longer than `connect_timeout`.
+    #[error("the connection was not made in time")]
+    Timeout,
+}
+
+/// A TLS client for one server name.
+#[derive(Clone)]
+pub struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Tls").field(&self.name).finish()
+    }
+}
+
+impl Tls {
+    /// A client of `config` that expects the certificate of `host` (a DNS name or an address,
+    /// brackets allowed).
+    pub fn new(config: Arc<ClientConfig>, host: &str) -> Result<Self, TlsError> {
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host)
+            .to_owned();
+        Ok(Self { connector: TlsConnector::from(config), name: ServerName::try_from(bare)? })
+    }
+}
+
+/// Trust and identity of a TLS client: the roots of `ca` or else those of the machine, the
+/// certificate and key of `identity`, and HTTP/2 or HTTP/1.1 as the only protocol offered.
+pub fn client_config(
+    ca: Option<&Path>,
+    identity: Option<&(PathBuf, PathBuf)>,
+    http2: bool,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?);
+    let mut config = match identity {
+        Some((certificate, key)) => {
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|source| TlsError::File { path: key.clone(), source })?;
+            builder.with_client_auth_cert(certificates(certificate)?, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+    Ok(Arc::new(config))
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    match ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                store.add(certificate)?;
+            }
+        }
+        // Machines carry odd certificates; one that cannot be parsed is no reason to trust none.
+        None => {
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if store.is_empty() { Err(TlsError::NoRoots) } else { Ok(store) }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let failed = |source| TlsError::File { path: path.to_owned(), source };
+    CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+}
+
+/// Connects to `place`. Names are resolved at every call, so that a moved service is found again;
+/// every address of a name is tried in the resolver's order.
+pub async fn dial(place: &Place, tls: Option<&Tls>, http2: bool) -> Result<Stream, DialError> {
+    match (place, tls) {
+        (Place::Unix(path), _) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        (Place::Host(host, port), None) => Ok(Stream::Tcp(dial_tcp(host, *port).await?)),
+        (Place::Host(host, port), Some(tls)) => {
+            let tcp = dial_tcp(host, *port).await?;
+            let stream = tls.connector.connect(tls.name.clone(), tcp).await?;
+            if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Err(DialError::Protocol);
+            }
+            Ok(Stream::Tls(Box::new(stream)))
+        }
+    }
+}
+
+async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    let mut last = DialError::NoAddress;
+    for address in tokio::net::lookup_host((bare, port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+/// An outbound byte stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+macro_rules! each {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream.get_mut() {
+            Self::Tcp(inner) => {
+                let $inner = Pin::new(inner);
+                $call
+            }
+            Self::Tls(inner) => {
+                let $inner = Pin::new(inner.as_mut());
+                $call
+            }
+            Self::Unix(inner) => {
+                let $inner = Pin::new(inner);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, inner => inner.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, inner => inner.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(inner) => inner.is_write_vectored(),
+            Self::Tls(inner) => inner.is_write_vectored(),
+            Self::Unix(inner) => inner.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, inner => inner.poll_shutdown(cx))
+    }
+}
