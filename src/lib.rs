@@ -21,5 +21,9 @@ pub mod decide;
 pub mod config;
 pub mod runtime;
 
-// Layer 5: servers.
+// Layer 4: the world that decisions depend on.
+pub mod facts;
+pub mod state;
+
+// Layer 5: the servers.
 pub mod proxy;

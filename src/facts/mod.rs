@@ -1,0 +1,4 @@
+//! Facts (the policy information point): what a decision may ask of the world, and what is remembered.
+
+pub mod jwks;
+pub mod store;

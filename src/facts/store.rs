@@ -1,0 +1,207 @@
+//! The store of facts: runs pure steps, fetches what they lack, remembers verified tokens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use quick_cache::sync::Cache;
+use tokio::task::JoinSet;
+
+use super::jwks::Source;
+use crate::config::{Config, IssuerConfig};
+use crate::decide;
+use crate::decide::call::Call;
+use crate::decide::facts::{Facts, Keys, Known, Stop};
+use crate::decide::world::World;
+use crate::model::need::Need;
+use crate::model::presented::Presented;
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+use crate::runtime::clock;
+use crate::runtime::dial::TlsError;
+use crate::token::grant::Grant;
+use crate::token::keys::KeySet;
+use crate::token::verify;
+
+/// How often one step may ask for facts before the call is refused.
+const MAX_ROUNDS: usize = 8;
+/// How long [`Store::prime`] waits for the first keys.
+const PRIME_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The facts behind one configuration.
+#[derive(Debug)]
+pub struct Store {
+    /// Replaced whole whenever an issuer's keys change; readers never wait.
+    known: ArcSwap<Known>,
+    sources: Vec<Source>,
+    /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
+    /// secrets that memory should not keep. Bounded; what is forgotten is verified again.
+    memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
+    /// When each issuer's keys were last obtained or confirmed.
+    confirmed: ArcSwap<Vec<Option<Timestamp>>>,
+}
+
+impl Store {
+    /// The facts for `config`. Keys and remembered grants of `previous` are taken over where the
+    /// issuer is configured as before; whether they still hold is checked at each use.
+    pub fn new(config: &Config, previous: Option<&Self>) -> Result<Self, TlsError> {
+        let sources: Vec<_> =
+            config.issuers.iter().cloned().map(Source::new).collect::<Result<_, _>>()?;
+        let inherited = |issuer| previous.and_then(|previous| previous.keys_of(issuer));
+        let keys = config
+            .issuers
+            .iter()
+            .map(|issuer| inherited(issuer).map_or(Keys::Missing, Keys::Obtained))
+            .collect();
+        Ok(Self {
+            known: ArcSwap::from_pointee(Known { keys }),
+            memo: previous.map_or_else(
+                || Arc::new(Cache::new(config.limits.token_cache)),
+                |previous| Arc::clone(&previous.memo),
+            ),
+            confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
+            sources,
+        })
+    }
+
+    /// Verifies the presented token for this call, or takes the grant that is remembered for it.
+    pub async fn authenticate(
+        &self,
+        world: &World,
+        call: &Call<'_>,
+        presented: Presented<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Grant>, Denial> {
+        let digest = verify::digest(presented);
+        let remembered = self.memo.get(&digest);
+        let mut exhausted = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            let step = {
+                let known = self.known.load();
+                let remembered = remembered.as_ref();
+                let facts = Facts { world, known: &known, now, remembered, exhausted: &exhausted };
+                decide::authenticate(call, presented, digest, &facts)
+            };
+            match step {
+                Ok(grant) => {
+                    if !remembered.as_ref().is_some_and(|known| Arc::ptr_eq(known, &grant)) {
+                        self.memo.insert(digest, Arc::clone(&grant));
+                    }
+                    return Ok(grant);
+                }
+                Err(Stop::Refuse(denial)) => return Err(denial),
+                Err(Stop::Need(need)) => {
+                    self.meet(need).await;
+                    exhausted.push(need);
+                }
+            }
+        }
+        Err(Denial::about(Reason::KeysUnavailable, "jwks"))
+    }
+
+    /// Obtains the keys of every issuer for the first time, for as long as a start should wait.
+    pub async fn prime(self: &Arc<Self>) {
+        let mut fetches = JoinSet::new();
+        for issuer in 0..self.sources.len() {
+            let store = Arc::clone(self);
+            fetches.spawn(async move { store.refresh(issuer).await });
+        }
+        let all = async { while fetches.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(PRIME_TIMEOUT, all).await);
+    }
+
+    /// Keeps every issuer's keys fresh until the returned set is dropped.
+    pub fn keep_fresh(self: &Arc<Self>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for issuer in 0..self.sources.len() {
+            let store = Arc::clone(self);
+            tasks.spawn(async move {
+                let mut failed = !store.has_keys(issuer);
+                while let Some(source) = store.sources.get(issuer) {
+                    tokio::time::sleep(source.pause(failed)).await;
+                    failed = !store.refresh(issuer).await;
+                }
+            });
+        }
+        tasks
+    }
+
+    /// The issuers whose keys were never obtained: while there is one, the gate is not ready.
+    pub fn without_keys(&self) -> Vec<Box<str>> {
+        let known = self.known.load();
+        let missing = known.keys.iter().zip(&self.sources);
+        missing
+            .filter(|(keys, _)| matches!(keys, Keys::Missing))
+            .map(|(_, source)| source.config().trust.id.clone())
+            .collect()
+    }
+
+    /// For each issuer its identifier and when its keys were last obtained or confirmed here.
+    pub fn key_ages(&self) -> Vec<(Box<str>, Option<Timestamp>)> {
+        let confirmed = self.confirmed.load();
+        let issuers = self.sources.iter().map(|source| source.config().trust.id.clone());
+        issuers.zip(confirmed.iter().copied()).collect()
+    }
+
+    async fn meet(&self, need: Need) {
+        let (Need::Keys(issuer) | Need::NewerKeys(issuer)) = need;
+        if let Some(source) = self.sources.get(issuer)
+            && let Some(keys) = source.meet(need).await
+        {
+            self.publish(issuer, keys);
+            self.confirm(issuer);
+        }
+    }
+
+    async fn refresh(&self, issuer: usize) -> bool {
+        let Some(source) = self.sources.get(issuer) else { return false };
+        match source.refresh().await {
+            Ok(keys) => {
+                if let Some(keys) = keys {
+                    self.publish(issuer, keys);
+                }
+                self.confirm(issuer);
+                true
+            }
+            Err(_logged) => false,
+        }
+    }
+
+    fn publish(&self, issuer: usize, keys: KeySet) {
+        let keys = Arc::new(keys);
+        self.known.rcu(|known| {
+            let mut known = Known::clone(known);
+            if let Some(slot) = known.keys.get_mut(issuer) {
+                *slot = Keys::Obtained(Arc::clone(&keys));
+            }
+            known
+        });
+    }
+
+    fn confirm(&self, issuer: usize) {
+        let now = clock::now();
+        self.confirmed.rcu(|confirmed| {
+            let mut confirmed = Vec::clone(confirmed);
+            if let Some(slot) = confirmed.get_mut(issuer) {
+                *slot = Some(now);
+            }
+            confirmed
+        });
+    }
+
+    fn has_keys(&self, issuer: usize) -> bool {
+        matches!(self.known.load().keys.get(issuer), Some(Keys::Obtained(_)))
+    }
+
+    fn keys_of(&self, issuer: &IssuerConfig) -> Option<Arc<KeySet>> {
+        let same = |source: &Source| {
+            let own = source.config();
+            own.trust.id == issuer.trust.id && own.keys == issuer.keys && own.ca == issuer.ca
+        };
+        let index = self.sources.iter().position(same)?;
+        match self.known.load().keys.get(index) {
+            Some(Keys::Obtained(keys)) => Some(Arc::clone(keys)),
+            Some(Keys::Missing) | None => None,
+        }
+    }
+}

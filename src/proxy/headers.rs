@@ -1,0 +1,266 @@
+//! Which headers pass: what an upstream must never see, and what it is told instead
+//! (`verification.md`, "Forwarding").
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+
+use crate::config::{Forwarded, Gate, Resource};
+use crate::operation::head::OVERRIDES;
+
+/// Carries the id of the decision, to the upstream where configured and to the caller always.
+pub const DECISION_ID: HeaderName = HeaderName::from_static("x-opgate-decision-id");
+/// Names the record of the decision, as `log/seq`.
+pub const AUDIT_ID: HeaderName = HeaderName::from_static("opgate-audit-id");
+const AGENT: HeaderName = HeaderName::from_static("x-opgate-agent");
+const CLIENT: HeaderName = HeaderName::from_static("x-opgate-client");
+const USER: HeaderName = HeaderName::from_static("x-opgate-user");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Headers that end at this hop (RFC 9110 §7.6.1), and those that only mean something to it.
+const HOP_BY_HOP: [&str; 11] = [
+    "connection",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "proxy-status",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Credentials of the agent, which are for this gate alone.
+const CREDENTIALS: [&str; 9] = [
+    "authorization",
+    "client-cert",
+    "client-cert-chain",
+    "dpop",
+    "workload-identity-token",
+    "workload-proof-token",
+    "x-agent-operation-token",
+    "x-workload-identity",
+    "x-workload-proof",
+];
+
+/// Headers in which servers look for what a proxy has verified: an agent could write them itself.
+const SPOOFABLE: [&str; 8] = [
+    "forwarded",
+    "remote-user",
+    "x-client-cert",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-real-ip",
+    "x-remote-user",
+    "true-client-ip",
+];
+
+/// The same, by the beginning of the name.
+const SPOOFABLE_PREFIXES: [&str; 7] = [
+    "x-amzn-oidc-",
+    "x-auth-",
+    "x-authenticated-",
+    "x-forwarded-",
+    "x-opgate-",
+    "x-ssl-client-",
+    "x-user-",
+];
+
+/// Removes from a request what the upstream must not see.
+pub fn clean_request(headers: &mut HeaderMap, resource: &Resource) {
+    let nominated = nominated(headers);
+    let mut unwanted: Vec<HeaderName> = Vec::new();
+    for name in headers.keys() {
+        if is_unwanted(name, resource) || nominated.contains(name) {
+            unwanted.push(name.clone());
+        }
+    }
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+/// Removes from a response what ends here or would lead an agent past the gate.
+pub fn clean_response(headers: &mut HeaderMap) {
+    let nominated = nominated(headers);
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    // An upstream's challenge would send the agent to another authorization server; `Alt-Svc` would
+    // send it to another address.
+    for name in [header::WWW_AUTHENTICATE, header::ALT_SVC, DECISION_ID, AUDIT_ID] {
+        headers.remove(name);
+    }
+}
+
+/// What `Connection` names besides the headers that decide, which were refused before.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect()
+}
+
+fn is_unwanted(name: &HeaderName, resource: &Resource) -> bool {
+    let text = name.as_str();
+    if !text.contains('_') {
+        return is_unwanted_text(text, resource) || resource.strip.contains(name);
+    }
+    // CGI and its descendants cannot tell `_` from `-`.
+    let dashed = text.replace('_', "-");
+    is_unwanted_text(&dashed, resource)
+        || resource.strip.iter().any(|stripped| stripped == text || stripped.as_str() == dashed)
+}
+
+fn is_unwanted_text(name: &str, resource: &Resource) -> bool {
+    match name {
+        "accept" | "accept-encoding" | "content-length" | "content-type" | "user-agent" => false,
+        "cookie" => !resource.cookies,
+        "host" => true,
+        _ => {
+            HOP_BY_HOP.contains(&name)
+                || CREDENTIALS.contains(&name)
+                || SPOOFABLE.contains(&name)
+                || OVERRIDES.contains(&name)
+                || SPOOFABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        }
+    }
+}
+
+/// Who called, as far as the connection and trusted hops in front can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The address of the caller; none on a Unix socket.
+    pub address: Option<IpAddr>,
+    /// Its port, when it connected to the gate itself.
+    pub port: Option<u16>,
+}
+
+impl Caller {
+    /// The caller behind `peer`. Where the peer is a trusted hop, what it says of the hop before it is
+    /// believed, from the nearest to the first that is not trusted; never what a stranger says.
+    pub fn find(
+        peer: Option<std::net::SocketAddr>,
+        headers: &HeaderMap,
+        trusted: &[IpNet],
+    ) -> Self {
+        let Some(peer) = peer else { return Self { address: None, port: None } };
+        let direct = Self { address: Some(peer.ip().to_canonical()), port: Some(peer.port()) };
+        let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+        if trusted.is_empty() || !is_trusted(peer.ip().to_canonical()) {
+            return direct;
+        }
+        let mut nearest = direct;
+        let hops: Vec<_> =
+            headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok()).collect();
+        for hop in hops.iter().rev().flat_map(|line| line.rsplit(',')) {
+            let Some(address) = parse_hop(hop.trim()) else { break };
+            nearest = Self { address: Some(address), port: None };
+            if !is_trusted(address) {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let address = text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    address.or_else(with_port).map(|address| address.to_canonical())
+}
+
+/// Tells the upstream by which way the request came.
+pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority: &str) {
+    let proto = if gate.origin.secure { "https" } else { "http" };
+    if matches!(gate.forwarded, Forwarded::Both | Forwarded::Legacy) {
+        if let Some(address) = caller.address {
+            insert(headers, X_FORWARDED_FOR, &address.to_string());
+        }
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
+        insert(headers, X_FORWARDED_HOST, authority);
+    }
+    if matches!(gate.forwarded, Forwarded::Both | Forwarded::Standard) {
+        let node = match caller.address {
+            Some(IpAddr::V4(address)) => address.to_string(),
+            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+            None => "unknown".to_owned(),
+        };
+        insert(
+            headers,
+            header::FORWARDED,
+            &format!("for={node};host=\"{authority}\";proto={proto}"),
+        );
+    }
+}
+
+/// Who was verified, for an upstream that wants to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The agent.
+    pub agent: Option<&'a str>,
+    /// The client.
+    pub client: Option<&'a str>,
+    /// The person.
+    pub user: Option<&'a str>,
+}
+
+/// Tells the upstream who was verified. Values are percent-encoded where they are not plain text.
+pub fn tell_identity(headers: &mut HeaderMap, identity: Identity<'_>) {
+    for (name, value) in [(AGENT, identity.agent), (CLIENT, identity.client), (USER, identity.user)]
+    {
+        if let Some(value) = value {
+            let value = percent_encoding::utf8_percent_encode(value, percent_encoding::CONTROLS);
+            insert(headers, name, &value.to_string());
+        }
+    }
+}
+
+/// A value that cannot stand in a header is left out: the upstream is told nothing rather than half.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_cannot_say_who_it_is_and_a_trusted_hop_can() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        for (peer, line, expected) in [
+            ("192.0.2.1:9", "203.0.113.9", "192.0.2.1"),
+            ("10.0.0.1:9", "203.0.113.9", "203.0.113.9"),
+            ("10.0.0.1:9", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
+            ("10.0.0.1:9", "203.0.113.9, nonsense", "10.0.0.1"),
+            ("10.0.0.1:9", "nonsense, 10.0.0.7", "10.0.0.7"),
+            ("[::1]:9", "[2001:db8::1]:443", "2001:db8::1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_FORWARDED_FOR, line.parse().unwrap());
+            let caller = Caller::find(Some(peer.parse().unwrap()), &headers, &trusted);
+            assert_eq!(caller.address.unwrap().to_string(), expected, "{peer} {line}");
+        }
+    }
+
+    #[test]
+    fn a_caller_on_a_unix_socket_has_no_address() {
+        assert_eq!(
+            Caller::find(None, &HeaderMap::new(), &[]),
+            Caller { address: None, port: None }
+        );
+    }
+}

@@ -1,0 +1,381 @@
+//! Reasons become HTTP here, and nowhere else. A new reason breaks the build in this file, on purpose.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::challenge::{Challenge, Guidance};
+use super::headers::{AUDIT_ID, DECISION_ID};
+use crate::config::Resource;
+use crate::model::reason::{Denial, Reason};
+
+/// What a caller is told about a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The status.
+    pub status: StatusCode,
+    /// The `error` code of the body, and of the challenge where there is one.
+    pub error: &'static str,
+    /// One fixed sentence, at most 120 characters, which never echoes input.
+    pub description: &'static str,
+    /// Which challenge goes with it.
+    pub challenge: Challenged,
+}
+
+/// Which challenge a refusal carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenged {
+    /// `Bearer` with `resource_metadata` and no `error` (RFC 6750 §3.1).
+    Bare,
+    /// `Bearer` with `error`.
+    Error,
+    /// `Bearer` with `error` and what would cover the operation.
+    Guided,
+    /// None.
+    No,
+}
+
+const fn shape(
+    status: StatusCode,
+    error: &'static str,
+    description: &'static str,
+    challenge: Challenged,
+) -> Shape {
+    Shape { status, error, description, challenge }
+}
+
+/// The one table from reasons to responses (`reverse-guided-errors.md` §1).
+#[expect(clippy::too_many_lines, reason = "one table, read row by row")]
+pub const fn of(reason: Reason) -> Shape {
+    use Challenged::{Bare, Error, Guided, No};
+    const INVALID_TOKEN: Shape = shape(
+        StatusCode::UNAUTHORIZED,
+        "invalid_token",
+        "The access token is not valid for this resource",
+        Error,
+    );
+    const MALFORMED: Shape = shape(
+        StatusCode::BAD_REQUEST,
+        "bad_request",
+        "The request can be read in more than one way",
+        No,
+    );
+    const BAD_CREDENTIALS: Shape = shape(
+        StatusCode::BAD_REQUEST,
+        "invalid_request",
+        "Credentials belong in one Authorization header and nowhere else",
+        Error,
+    );
+    const NOT_AUTHORIZED: Shape = shape(
+        StatusCode::FORBIDDEN,
+        "insufficient_authorization",
+        "The operation is outside the approved authorization",
+        Guided,
+    );
+    const UNAVAILABLE: Shape =
+        shape(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", "Try again later", No);
+    const NO_UPSTREAM: Shape = shape(
+        StatusCode::BAD_GATEWAY,
+        "bad_gateway",
+        "The tool server did not give a complete answer",
+        No,
+    );
+    match reason {
+        Reason::AuthorityUnknown => shape(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "This host is not served here",
+            No,
+        ),
+        Reason::HeaderTooLarge => shape(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "header_too_large",
+            "The header is too large",
+            No,
+        ),
+        Reason::HeaderTimeout | Reason::BodyTimeout => shape(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request did not arrive in time",
+            No,
+        ),
+        Reason::HeaderDuplicate
+        | Reason::HeaderNominated
+        | Reason::HttpMalformed
+        | Reason::MethodOverride
+        | Reason::MethodUnknown
+        | Reason::PathAmbiguous => MALFORMED,
+        Reason::MethodNotAllowed => shape(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "The method is not allowed here",
+            No,
+        ),
+        Reason::NoRoute => shape(StatusCode::NOT_FOUND, "not_found", "Nothing is served here", No),
+        Reason::RatePreauth => shape(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Too many refused requests",
+            No,
+        ),
+        Reason::UpgradeRefused => shape(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            "The protocol cannot be changed here",
+            No,
+        ),
+        Reason::SchemeUnsupported | Reason::TokenAbsent => {
+            shape(StatusCode::UNAUTHORIZED, "unauthorized", "An access token is required", Bare)
+        }
+        Reason::CredentialsSeveral | Reason::TokenInQuery => BAD_CREDENTIALS,
+        Reason::TokenExpired => {
+            shape(StatusCode::UNAUTHORIZED, "invalid_token", "The access token has expired", Error)
+        }
+        Reason::DelegationUnverified => shape(
+            StatusCode::UNAUTHORIZED,
+            "invalid_delegation_chain",
+            "The delegation chain of the access token cannot be verified",
+            Error,
+        ),
+        Reason::AlgorithmRefused
+        | Reason::AudienceMismatch
+        | Reason::ClaimMalformed
+        | Reason::ClaimMissing
+        | Reason::ConfirmationUnsupported
+        | Reason::CriticalHeader
+        | Reason::ForeignToken
+        | Reason::IssuedInFuture
+        | Reason::IssuerUnknown
+        | Reason::KeyUnknown
+        | Reason::LifetimeTooLong
+        | Reason::SignatureInvalid
+        | Reason::StatusUnchecked
+        | Reason::TokenMalformed
+        | Reason::TokenNotYetValid
+        | Reason::TypeRefused => INVALID_TOKEN,
+        Reason::AuditOverloaded
+        | Reason::AuditUnavailable
+        | Reason::KeysUnavailable
+        | Reason::UpstreamOverloaded => UNAVAILABLE,
+        Reason::BodyTooLarge => shape(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "content_too_large",
+            "The request body is too large",
+            No,
+        ),
+        Reason::NoApplicableGrant | Reason::NoOperationPolicy | Reason::PolicyUnresolvable => {
+            NOT_AUTHORIZED
+        }
+        Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
+        Reason::PolicyLanguageUnknown => shape(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            "The policy could not be evaluated",
+            No,
+        ),
+        Reason::ScopeMissing => shape(
+            StatusCode::FORBIDDEN,
+            "insufficient_scope",
+            "The access token lacks a scope",
+            Error,
+        ),
+        Reason::UpstreamFailed | Reason::UpstreamUnreachable => NO_UPSTREAM,
+        Reason::UpstreamTimeout => shape(
+            StatusCode::GATEWAY_TIMEOUT,
+            "gateway_timeout",
+            "The tool server did not answer in time",
+            No,
+        ),
+    }
+}
+
+/// A refusal, and what is known of the call it refuses.
+#[derive(Debug)]
+pub struct Rejection<'a> {
+    /// Why.
+    pub denial: Denial,
+    /// The decision's id, which finds its record.
+    pub decision_id: &'a str,
+    /// The name of the record, when it is kept.
+    pub audit_id: Option<&'a str>,
+    /// The resource, when one was found.
+    pub resource: Option<&'a Resource>,
+    /// Where the metadata of the resource is.
+    pub metadata: Option<&'a str>,
+    /// What would cover the operation, when one was identified.
+    pub guidance: Option<Guidance<'a>>,
+    /// The methods that the path exists for.
+    pub allow: &'a [&'a Method],
+    /// The headers of the request, for content negotiation.
+    pub accept: Option<&'a HeaderMap>,
+}
+
+impl Rejection<'_> {
+    /// The response to the caller. `HEAD` is served by the HTTP layer, which leaves the body out.
+    pub fn response(&self) -> Response<Bytes> {
+        let shape = self.shape();
+        let (challenge, profile) = self.challenge(shape);
+        let (kind, body) = self.body(shape, profile);
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = shape.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(value) = challenge.as_ref().and_then(Challenge::value) {
+            headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        self.add_headers(shape.status, headers);
+        response
+    }
+
+    fn shape(&self) -> Shape {
+        let shape = of(self.denial.reason);
+        match (shape.challenge, self.resource) {
+            (Challenged::Guided, Some(resource)) => {
+                Shape { status: resource.insufficient_authorization_status, ..shape }
+            }
+            _ => shape,
+        }
+    }
+
+    fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Value>) {
+        let mut challenge = Challenge::bearer();
+        if matches!(shape.challenge, Challenged::No) {
+            return (None, None);
+        }
+        if matches!(shape.challenge, Challenged::Error | Challenged::Guided) {
+            challenge =
+                challenge.with("error", shape.error).with("error_description", shape.description);
+        }
+        let is_overlay = self.denial.reason == Reason::OverlayDenied;
+        let is_scope = self.denial.reason == Reason::ScopeMissing;
+        if let Some(scope) =
+            self.scope().filter(|_| is_scope || matches!(shape.challenge, Challenged::Bare))
+        {
+            challenge = challenge.with("scope", &scope);
+        }
+        // No token can cure an overlay denial, so pointing anywhere would send the agent round in circles.
+        if let Some(metadata) = self.metadata.filter(|_| !is_overlay) {
+            challenge = challenge.with("resource_metadata", metadata);
+        }
+        match &self.guidance {
+            Some(guidance) if matches!(shape.challenge, Challenged::Guided) => {
+                let (challenge, profile) = guidance.add_to(challenge);
+                (Some(challenge), profile)
+            }
+            _ => (Some(challenge), None),
+        }
+    }
+
+    /// The complete set that the operation requires (RFC 6750 §3.1), or that the resource does.
+    fn scope(&self) -> Option<String> {
+        let scopes = match (&self.guidance, self.resource) {
+            (Some(guidance), _) => guidance.required_scope.join(" "),
+            (None, Some(resource)) => resource.scopes.join(" "),
+            (None, None) => return None,
+        };
+        (!scopes.is_empty()).then_some(scopes)
+    }
+
+    fn body(&self, shape: Shape, profile: Option<Value>) -> (&'static str, String) {
+        let mut members = Map::new();
+        let is_problem = self.accept.is_some_and(wants_problem);
+        members.insert("error".into(), shape.error.into());
+        members.insert("decision_id".into(), self.decision_id.into());
+        if is_problem {
+            let title = shape.status.canonical_reason().unwrap_or("Refused");
+            members.insert("type".into(), "about:blank".into());
+            members.insert("title".into(), title.into());
+            members.insert("status".into(), shape.status.as_u16().into());
+            members.insert("detail".into(), shape.description.into());
+        } else {
+            members.insert("error_description".into(), shape.description.into());
+        }
+        if let Some(profile) = profile {
+            members.insert("policy_profile".into(), profile);
+        }
+        let kind = if is_problem { "application/problem+json" } else { "application/json" };
+        (kind, json!(members).to_string())
+    }
+
+    fn add_headers(&self, status: StatusCode, headers: &mut HeaderMap) {
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.denial.reason == Reason::MethodNotAllowed {
+            let methods: Vec<_> = self.allow.iter().map(|method| method.as_str()).collect();
+            if let Ok(value) = HeaderValue::from_str(&methods.join(", ")) {
+                headers.insert(header::ALLOW, value);
+            }
+        }
+        // After these the connection's framing or the rest of the body cannot be relied on.
+        if matches!(
+            self.denial.reason,
+            Reason::HttpMalformed
+                | Reason::HeaderTooLarge
+                | Reason::HeaderTimeout
+                | Reason::BodyTimeout
+                | Reason::BodyTooLarge
+        ) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        for (name, value) in [(DECISION_ID, Some(self.decision_id)), (AUDIT_ID, self.audit_id)] {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// RFC 9457 is spoken to whoever asks for it by name.
+fn wants_problem(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("application/problem+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_description_is_short_fixed_text_that_may_stand_in_a_challenge() {
+        for reason in Reason::ALL {
+            let description = of(*reason).description;
+            assert!(
+                description.len() <= 120
+                    && description.chars().all(|c| matches!(c, ' '..='~') && c != '"' && c != '\\')
+            );
+        }
+    }
+
+    #[test]
+    fn r_err_007_outages_and_engine_failures_carry_no_challenge() {
+        for reason in Reason::ALL {
+            let shape = of(*reason);
+            if shape.status.is_server_error() {
+                assert_eq!(shape.challenge, Challenged::No, "{reason:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_causes_of_an_invalid_token_read_alike_but_expiry() {
+        let mut texts: Vec<_> = Reason::ALL
+            .iter()
+            .map(|reason| of(*reason))
+            .filter(|shape| shape.error == "invalid_token")
+            .map(|shape| shape.description)
+            .collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), 2);
+    }
+}

@@ -1,0 +1,113 @@
+//! The snapshot: a configuration and the world that decisions know, built aside and swapped whole.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::config::{self, Config};
+use crate::decide::world::{Resource, World};
+use crate::operation::catalog::{Catalog, Entry};
+use crate::operation::route::Routes;
+
+/// What one request is judged by. It never changes; a reload makes another one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The world built from it.
+    pub world: World,
+}
+
+/// Why a configuration that is right in itself cannot be put into force.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The globs of a resource are too large together.
+    #[error("the operations of `{resource}` cannot be compiled")]
+    Globs {
+        /// The resource.
+        resource: Box<str>,
+        /// What `globset` says.
+        #[source]
+        source: globset::Error,
+    },
+}
+
+impl Snapshot {
+    /// Compiles the operations and routes of `config`.
+    pub fn build(config: Arc<Config>) -> Result<Self, BuildError> {
+        let resources: Vec<_> =
+            config.resources.iter().map(resource).collect::<Result<_, BuildError>>()?;
+        let methods = resources.iter().flat_map(|resource| resource.catalog.methods().cloned());
+        let world = World {
+            issuers: config.issuers.iter().map(|issuer| Arc::clone(&issuer.trust)).collect(),
+            methods: methods.collect(),
+            routes: routes(&config),
+            resources,
+        };
+        Ok(Self { config, world })
+    }
+}
+
+/// Every resource is mounted at its own authority. The gate's origin and further hosts serve what no
+/// resource of that authority does, wherever it is plain which resource is meant.
+fn routes(config: &Config) -> Routes {
+    let mut routes = Routes::default();
+    for (index, resource) in config.resources.iter().enumerate() {
+        routes.mount(&resource.authority, &resource.mount, index);
+    }
+    for authority in config.gate.hosts.iter().chain([&config.gate.origin.authority]) {
+        routes.add_host(authority);
+        for (index, resource) in config.resources.iter().enumerate() {
+            let is_plain = config
+                .resources
+                .iter()
+                .enumerate()
+                .all(|(other, candidate)| other == index || candidate.mount != resource.mount);
+            if is_plain && resource.authority != *authority {
+                routes.mount(authority, &resource.mount, index);
+            }
+        }
+    }
+    routes
+}
+
+fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
+    let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
+    let operations = resource.operations.iter().map(|rule| {
+        let entry = Entry { action: action(rule), scopes: rule.scopes.clone() };
+        (rule.methods.as_slice(), &rule.path, entry)
+    });
+    let catalog = Catalog::compile(operations).map_err(failed)?;
+    let all_methods: Vec<_> = catalog.methods().cloned().collect();
+    let denials = resource.deny.iter().map(|rule| {
+        let methods = if rule.methods.is_empty() { &all_methods } else { &rule.methods };
+        let entry = Entry { action: "".into(), scopes: Vec::new() };
+        (methods.as_slice(), &rule.path, entry)
+    });
+    let overlay = Catalog::compile(denials).map_err(failed)?;
+    Ok(Resource {
+        id: resource.id.clone(),
+        overlay,
+        catalog,
+        issuers: resource.issuers.clone(),
+        scopes: resource.scopes.clone(),
+        scopes_suffice: resource.authorization == config::Authorization::Scope,
+        observed: resource.mode == config::Mode::Observe,
+        path_parameters: resource.path_parameters,
+        strict_override: resource.strict_override,
+        websocket: resource.websocket,
+    })
+}
+
+/// The configured action, else the method in lower case (`policy.md` §4.2).
+fn action(rule: &config::OperationRule) -> Box<str> {
+    match (&rule.action, rule.methods.as_slice()) {
+        (Some(action), _) => action.clone(),
+        (None, [method, ..]) => method_action(method),
+        (None, []) => "".into(),
+    }
+}
+
+fn method_action(method: &Method) -> Box<str> {
+    method.as_str().to_ascii_lowercase().into()
+}
