@@ -8,6 +8,7 @@
 pub mod model;
 
 // Layer 1: computation. No I/O, no clock, no randomness, no async.
+pub mod audit;
 pub mod token;
 
 // Layer 3: settings and machinery.
