@@ -14,3 +14,6 @@ pub mod token;
 // Layer 3: settings and machinery.
 pub mod config;
 pub mod runtime;
+
+// Layer 4: the world.
+pub mod journal;

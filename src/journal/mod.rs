@@ -1,0 +1,3 @@
+//! The audit log on disk.
+
+pub mod recovery;
