@@ -8,6 +8,7 @@
 pub mod model;
 
 // Layer 1: computation. No I/O, no clock, no randomness, no async.
+pub mod audit;
 pub mod operation;
 pub mod token;
 
@@ -23,6 +24,7 @@ pub mod runtime;
 
 // Layer 4: the world that decisions depend on.
 pub mod facts;
+pub mod journal;
 pub mod state;
 
 // Layer 5: the servers.

@@ -1,0 +1,5 @@
+//! What the audit log says: the records, and nothing about where they are kept.
+
+pub mod line;
+pub mod record;
+pub mod tag;

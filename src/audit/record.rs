@@ -1,0 +1,663 @@
+//! The records of the audit log (`audit.md` §2), each written as the members of its line after the
+//! prefix that the journal puts before them.
+//!
+//! What is not in these types cannot get into the log: no token, proof, cookie, query value or secret
+//! has a field here, and a user is known by a keyed hash only.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
+
+use super::line::Members;
+use super::tag::Tag;
+
+/// The most that a path may take in a line, escapes included.
+const MAX_PATH: usize = 16_384;
+/// The most that a scope may take in a line, escapes included.
+const MAX_SCOPE: usize = 4_096;
+/// The most of a value that nobody has verified.
+const MAX_UNVERIFIED: usize = 256;
+
+/// Something that the journal can write as a line.
+pub trait Body: Sync {
+    /// Appends the members of the record, without braces.
+    fn write(&self, into: &mut Vec<u8>);
+
+    /// What the record does to the set of calls that have begun and not ended.
+    fn effect(&self) -> Effect<'_> {
+        Effect::None
+    }
+}
+
+/// What a record does to the set of open calls: each call that is let through gets one outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// An outcome: one call ends.
+    Closes,
+    /// Neither.
+    None,
+    /// A call with this decision id is let through.
+    Opens(&'a str),
+}
+
+/// How well a record is kept before the call goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In memory, for a moment.
+    Batched,
+    /// On the disk.
+    Sync,
+}
+
+impl Kept {
+    /// The word in records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Batched => "batched",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+/// A decision: written before the call is forwarded, or before the refusal is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Decision<'a> {
+    /// The decision's id, a `UUIDv7` in text.
+    pub id: &'a str,
+    /// The trace the call belongs to.
+    pub trace: Option<Trace<'a>>,
+    /// Why the call is refused; `None` when it is allowed.
+    pub refusal: Option<Reason>,
+    /// Whether the call is forwarded whatever was decided (`mode = "observe"`).
+    pub observed: bool,
+    /// How the record is kept.
+    pub kept: Kept,
+    /// The identifier of the resource.
+    pub resource: Option<&'a str>,
+    /// The verified token.
+    pub token: Option<Token<'a>>,
+    /// What a token said that was not verified.
+    pub unverified: Option<Unverified<'a>>,
+    /// The grant entry that covers the operation.
+    pub basis: Option<Basis<'a>>,
+    /// The operation, as far as it was recognized.
+    pub operation: Option<Operation<'a>>,
+    /// The request.
+    pub http: Http<'a>,
+    /// The peer.
+    pub client: Option<SocketAddr>,
+    /// The upstream's name.
+    pub upstream: Option<&'a str>,
+    /// Time spent deciding.
+    pub elapsed: Duration,
+}
+
+/// W3C trace context.
+#[derive(Clone, Copy, Debug)]
+pub struct Trace<'a> {
+    /// The trace, 32 hexadecimal digits.
+    pub id: &'a str,
+    /// The gate's own span, 16 hexadecimal digits.
+    pub span: &'a str,
+    /// The caller's span.
+    pub parent: Option<&'a str>,
+}
+
+/// A verified token. The token itself is never written.
+#[derive(Clone, Copy, Debug)]
+pub struct Token<'a> {
+    /// `iss`
+    pub issuer: &'a str,
+    /// SHA-256 of the compact serialization.
+    pub sha256: &'a [u8],
+    /// `jti`
+    pub jti: Option<&'a str>,
+    /// `exp`
+    pub expires: Timestamp,
+    /// The agent.
+    pub agent: Option<&'a str>,
+    /// The user, as a keyed hash.
+    pub user: Option<&'a Tag>,
+    /// `client_id`
+    pub client_id: Option<&'a str>,
+    /// `scope`
+    pub scope: Option<&'a str>,
+}
+
+/// What an unverified token said. Never written where a verified value stands, and cut short.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unverified<'a> {
+    /// SHA-256 of what was presented.
+    pub sha256: Option<&'a [u8]>,
+    /// `iss`
+    pub issuer: Option<&'a str>,
+    /// `kid`
+    pub kid: Option<&'a str>,
+    /// `jti`
+    pub jti: Option<&'a str>,
+    /// `client_id`
+    pub client_id: Option<&'a str>,
+    /// The agent.
+    pub agent: Option<&'a str>,
+}
+
+/// Why a call is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    /// The index of the grant entry in the token, when there is one.
+    pub entry: Option<usize>,
+    /// How it covers the operation: `agent_operation`, `scope`.
+    pub how: &'a str,
+}
+
+/// The operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
+    /// `http`, `mcp`, `a2a`.
+    pub protocol: &'a str,
+    /// The action.
+    pub action: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The path below the resource.
+    pub path: &'a str,
+}
+
+/// The request.
+#[derive(Clone, Copy, Debug)]
+pub struct Http<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path as received, without the query.
+    pub path: &'a str,
+    /// The authority.
+    pub host: Option<&'a str>,
+    /// The query, as a keyed hash.
+    pub query: Option<&'a Tag>,
+}
+
+impl Decision<'_> {
+    const fn is_forwarded(&self) -> bool {
+        self.refusal.is_none() || self.observed
+    }
+
+    fn verdict(&self, to: &mut Members<'_>) {
+        to.word("decision", if self.refusal.is_none() { "allow" } else { "deny" });
+        if self.observed {
+            to.word("mode", "observe");
+        }
+        to.word("reason", self.refusal.map_or("granted", Reason::code));
+        to.word("durability", self.kept.word());
+    }
+}
+
+impl Body for Decision<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "decision");
+        to.text("id", self.id);
+        if let Some(trace) = self.trace {
+            to.text("trace_id", trace.id);
+            to.text("span_id", trace.span);
+            to.optional("parent", trace.parent);
+        }
+        self.verdict(to);
+        to.optional("resource", self.resource);
+        if let Some(token) = &self.token {
+            token.write(to);
+        }
+        if let Some(unverified) = &self.unverified {
+            to.object("unverified", |to| unverified.write(to));
+        }
+        if let Some(basis) = &self.basis {
+            to.object("grant", |to| {
+                if let Some(entry) = basis.entry {
+                    to.number("entry", count(entry));
+                }
+                to.text("how", basis.how);
+            });
+        }
+        if let Some(operation) = &self.operation {
+            to.object("op", |to| {
+                to.text("protocol", operation.protocol);
+                to.text("action", operation.action);
+                to.text("method", operation.method);
+                to.text_within(MAX_PATH, "path", operation.path);
+            });
+        }
+        to.object("http", |to| {
+            to.text("method", self.http.method);
+            to.text_within(MAX_PATH, "path", self.http.path);
+            to.optional("host", self.http.host);
+            to.optional("query", self.http.query.map(Tag::as_str));
+        });
+        if let Some(client) = self.client {
+            to.object("client", |to| {
+                to.address("address", client.ip());
+                to.number("port", client.port().into());
+            });
+        }
+        to.optional("upstream", self.upstream);
+        to.number("us", micros(self.elapsed));
+    }
+
+    fn effect(&self) -> Effect<'_> {
+        if self.is_forwarded() { Effect::Opens(self.id) } else { Effect::None }
+    }
+}
+
+impl Token<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        to.text("iss", self.issuer);
+        to.hex("token_sha256", self.sha256);
+        to.optional("jti", self.jti);
+        to.number("exp", self.expires.seconds());
+        if let Some(agent) = self.agent {
+            to.object("agent", |to| to.text("id", agent));
+        }
+        if let Some(user) = self.user {
+            to.object("user", |to| to.text("tag", user.as_str()));
+        }
+        to.optional("client_id", self.client_id);
+        if let Some(scope) = self.scope {
+            to.text_within(MAX_SCOPE, "scope", scope);
+        }
+    }
+}
+
+impl Unverified<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        if let Some(sha256) = self.sha256 {
+            to.hex("token_sha256", sha256);
+        }
+        for (name, value) in [
+            ("iss", self.issuer),
+            ("kid", self.kid),
+            ("jti", self.jti),
+            ("client_id", self.client_id),
+            ("agent", self.agent),
+        ] {
+            if let Some(value) = value {
+                to.text_within(MAX_UNVERIFIED, name, value);
+            }
+        }
+    }
+}
+
+/// How a forwarded call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The caller went away.
+    ClientAborted,
+    /// The upstream answered with a failure, or broke off.
+    Failure,
+    /// The gate ended before the call did.
+    Interrupted,
+    /// The upstream answered.
+    Success,
+    /// The upstream did not answer in time.
+    Timeout,
+    /// The upstream could not be reached.
+    Unreachable,
+}
+
+impl Ending {
+    /// The word in records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ClientAborted => "client_aborted",
+            Self::Failure => "failure",
+            Self::Interrupted => "interrupted",
+            Self::Success => "success",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// The outcome of a call that was let through: exactly one for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// The `seq` of its decision.
+    pub of: u64,
+    /// The decision's id.
+    pub id: &'a str,
+    /// How it ended.
+    pub ending: Ending,
+    /// The status that the upstream sent.
+    pub status: Option<u16>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+    /// From the decision to the end, when known.
+    pub duration: Option<Duration>,
+    /// From the decision to the first byte of the response.
+    pub first_byte: Option<Duration>,
+    /// Why it failed.
+    pub error: Option<Reason>,
+}
+
+impl<'a> Outcome<'a> {
+    /// An outcome of which nothing is known but that the call ended.
+    pub const fn bare(of: u64, id: &'a str, ending: Ending, error: Option<Reason>) -> Self {
+        Self {
+            of,
+            id,
+            ending,
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: None,
+            first_byte: None,
+            error,
+        }
+    }
+}
+
+impl Body for Outcome<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "outcome");
+        to.number("of", self.of);
+        to.text("id", self.id);
+        to.word("result", self.ending.word());
+        if let Some(error) = self.error {
+            to.word("error", error.code());
+        }
+        if let Some(status) = self.status {
+            to.object("http", |to| to.number("status", status.into()));
+        }
+        if let Some(duration) = self.duration {
+            to.number("bytes_in", self.bytes_in);
+            to.number("bytes_out", self.bytes_out);
+            to.number("us", micros(duration));
+        }
+        if let Some(first_byte) = self.first_byte {
+            to.number("first_byte_us", micros(first_byte));
+        }
+    }
+
+    fn effect(&self) -> Effect<'_> {
+        Effect::Closes
+    }
+}
+
+/// Refusals of callers without a valid token that were counted instead of written one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Aggregate<'a> {
+    /// Why they were refused.
+    pub reason: Reason,
+    /// The address, the IPv6 network, or `other`.
+    pub source: &'a str,
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub start: Timestamp,
+    /// The last.
+    pub end: Timestamp,
+}
+
+impl Body for Aggregate<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "aggregate");
+        to.word("decision", "deny");
+        to.word("reason", self.reason.code());
+        to.text("source", self.source);
+        to.number("count", self.count);
+        to.text("start", &self.start.to_string());
+        to.text("end", &self.end.to_string());
+    }
+}
+
+/// Records that are missing, or may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap<'a> {
+    /// How many at most; `None` when that is not known.
+    pub at_most: Option<u64>,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when.
+    pub to: Timestamp,
+    /// Why: `queue_full`, `unclean_end`, `damaged`.
+    pub why: &'a str,
+    /// Where a damaged log was set aside, below the audit directory.
+    pub set_aside: Option<&'a str>,
+}
+
+impl Body for Gap<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "gap");
+        if let Some(at_most) = self.at_most {
+            to.number("at_most", at_most);
+        }
+        to.text("from", &self.from.to_string());
+        to.text("to", &self.to.to_string());
+        to.text("why", self.why);
+        to.optional("set_aside", self.set_aside);
+    }
+}
+
+/// The beginning of a process epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The version of the program.
+    pub version: &'a str,
+    /// The digest of the configuration.
+    pub config: &'a str,
+    /// How decisions are kept.
+    pub kept: Kept,
+    /// How bytes are made durable: `fdatasync`.
+    pub sync: &'a str,
+    /// How the epoch before ended; `None` when there was none.
+    pub previous_clean: Option<bool>,
+    /// Torn lines that were cut off.
+    pub lines_cut: u64,
+    /// Bytes of them.
+    pub bytes_cut: u64,
+    /// Calls of the epoch before that had no outcome and get one now.
+    pub interrupted: u64,
+}
+
+impl Body for Start<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "start");
+        to.text("version", self.version);
+        to.object("config", |to| to.text("sha256", self.config));
+        to.word("durability", self.kept.word());
+        to.text("sync", self.sync);
+        if let Some(clean) = self.previous_clean {
+            to.word("previous", if clean { "clean" } else { "unclean" });
+            to.object("recovered", |to| {
+                to.number("lines_cut", self.lines_cut);
+                to.number("bytes_cut", self.bytes_cut);
+                to.number("interrupted", self.interrupted);
+            });
+        }
+    }
+}
+
+/// The clean end of a process epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    /// Calls without an outcome, which the next epoch will close.
+    pub open: u64,
+}
+
+impl Body for Stop {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "stop");
+        to.number("open", self.open);
+    }
+}
+
+/// A new configuration took effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    /// The digest of the one before.
+    pub old: &'a str,
+    /// The digest of the new one.
+    pub new: &'a str,
+}
+
+impl Body for Config<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "config");
+        to.object("old", |to| to.text("sha256", self.old));
+        to.object("new", |to| to.text("sha256", self.new));
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::line::MAX_LINE;
+    use super::super::tag::Tagger;
+    use super::*;
+
+    fn text(body: &impl Body) -> String {
+        let mut into = Vec::new();
+        body.write(&mut into);
+        String::from_utf8(into).unwrap()
+    }
+
+    fn decision<'a>(any: &'a str, tag: &'a Tag) -> Decision<'a> {
+        Decision {
+            id: any,
+            trace: Some(Trace { id: any, span: any, parent: Some(any) }),
+            refusal: None,
+            observed: false,
+            kept: Kept::Sync,
+            resource: Some(any),
+            token: Some(Token {
+                issuer: any,
+                sha256: &[0xab; 32],
+                jti: Some(any),
+                expires: Timestamp::from_seconds(1_790_000_000),
+                agent: Some(any),
+                user: Some(tag),
+                client_id: Some(any),
+                scope: Some(any),
+            }),
+            unverified: None,
+            basis: Some(Basis { entry: Some(2), how: any }),
+            operation: Some(Operation { protocol: any, action: any, method: any, path: any }),
+            http: Http { method: any, path: any, host: Some(any), query: Some(tag) },
+            client: Some("10.1.2.123:53252".parse().unwrap()),
+            upstream: Some(any),
+            elapsed: Duration::from_micros(41),
+        }
+    }
+
+    #[test]
+    fn a_decision_has_the_members_of_the_specification_in_their_order() {
+        let tag = Tagger::new(b"Jefe").tag(b"what do ya want for nothing?");
+        let hex = "ab".repeat(32);
+        let expected = format!(
+            concat!(
+                r#""type":"decision","id":"x","trace_id":"x","span_id":"x","parent":"x","#,
+                r#""decision":"allow","reason":"granted","durability":"sync","resource":"x","#,
+                r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x"}},"#,
+                r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","scope":"x","#,
+                r#""grant":{{"entry":2,"how":"x"}},"#,
+                r#""op":{{"protocol":"x","action":"x","method":"x","path":"x"}},"#,
+                r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"#,
+                r#""client":{{"address":"10.1.2.123","port":53252}},"upstream":"x","us":41"#
+            ),
+            hex
+        );
+        assert_eq!(text(&decision("x", &tag)), expected);
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_was_not_verified_apart_and_short() {
+        let tag = Tagger::new(b"k").tag(b"v");
+        let long = "i".repeat(5_000);
+        let body = Decision {
+            refusal: Some(Reason::SignatureInvalid),
+            token: None,
+            unverified: Some(Unverified { issuer: Some(&long), ..Unverified::default() }),
+            observed: true,
+            ..decision("x", &tag)
+        };
+        let line = text(&body);
+        assert!(
+            line.contains(r#""decision":"deny","mode":"observe","reason":"signature_invalid""#)
+        );
+        assert!(line.contains(&format!(r#""unverified":{{"iss":"{}…"}}"#, "i".repeat(256))));
+        assert!(!line.contains(r#""agent""#) && !line.contains(r#""user""#));
+        assert_eq!(body.effect(), Effect::Opens("x"), "observed calls are forwarded");
+        assert_eq!(Decision { observed: false, ..body }.effect(), Effect::None);
+    }
+
+    #[test]
+    fn the_worst_decision_fits_a_line() {
+        let tag = Tagger::new(b"k").tag(b"v");
+        let worst = "\u{1b}".repeat(70_000);
+        let all = Unverified {
+            sha256: Some(&[0; 32]),
+            issuer: Some(&worst),
+            kid: Some(&worst),
+            jti: Some(&worst),
+            client_id: Some(&worst),
+            agent: Some(&worst),
+        };
+        let line = text(&Decision { unverified: Some(all), ..decision(&worst, &tag) });
+        assert!(line.len() < MAX_LINE - 2_000, "{}", line.len());
+    }
+
+    #[test]
+    fn the_other_records_are_json_objects_that_name_their_type() {
+        let now = Timestamp::from_seconds(1);
+        let outcome = Outcome {
+            status: Some(201),
+            bytes_out: 7,
+            duration: Some(Duration::from_millis(1)),
+            ..Outcome::bare(7, "x", Ending::Success, None)
+        };
+        let start = Start {
+            version: "0.1.0",
+            config: "ab",
+            kept: Kept::Sync,
+            sync: "fdatasync",
+            previous_clean: Some(false),
+            lines_cut: 1,
+            bytes_cut: 9,
+            interrupted: 2,
+        };
+        let reason = Reason::TokenAbsent;
+        let gap = Gap { at_most: Some(3), from: now, to: now, why: "queue_full", set_aside: None };
+        for (kind, line) in [
+            ("outcome", text(&outcome)),
+            ("start", text(&start)),
+            ("stop", text(&Stop { open: 0 })),
+            ("config", text(&Config { old: "a", new: "b" })),
+            ("gap", text(&gap)),
+            (
+                "aggregate",
+                text(&Aggregate { reason, source: "10.0.0.1", count: 9, start: now, end: now }),
+            ),
+        ] {
+            let value: serde_json::Value = serde_json::from_str(&format!("{{{line}}}")).unwrap();
+            assert_eq!(value["type"], kind);
+        }
+        assert_eq!(
+            text(&outcome),
+            r#""type":"outcome","of":7,"id":"x","result":"success","http":{"status":201},"bytes_in":0,"bytes_out":7,"us":1000"#
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! The audit log on disk.
+
+pub mod recovery;
+pub mod tag_key;
