@@ -3,7 +3,12 @@
 //! `raw` mirrors the file, `parse` turns it into a [`Config`] or into every [`problem::Problem`] at
 //! once, `reference` is the table of keys from which the reference and the JSON schema are made.
 
+pub mod parse;
+pub mod problem;
+mod raw;
+pub mod reference;
 pub mod secret;
+mod value;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
