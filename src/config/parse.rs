@@ -1,46 +1,86 @@
-//! From the text of the file to every problem of its syntax and shape.
+//! From the text of the file to a [`Config`], or to everything that is wrong with it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::problem::{Collector, Place, Problems};
-use super::raw;
+use super::problem::{Place, Problems};
+use super::raw::{self, Section};
+use super::reading::{Names, Reading};
+use super::{Config, audit, gate, issuer, resource, upstream};
 
-/// Checks syntax, keys, types, ranges and required keys; opens nothing.
-pub fn check_shape(text: &str, file: &Path) -> Result<(), Problems> {
+/// Reads a configuration from its text; opens nothing. Relative paths are relative to the folder of
+/// `file`, which otherwise only stands in messages.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
+    let mut reading = Reading::new(text, file, folder(file));
+    let config = read(text, &mut reading);
+    reading.finish(config, file)
+}
+
+/// The folder a file is in.
+pub(super) fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or_else(|| Path::new(""))
+}
+
+/// Checks the shape of the file and, where its syntax is whole, what it means.
+pub(super) fn read(text: &str, into: &mut Reading<'_>) -> Option<Config> {
     let (tree, errors) = DeTable::parse_recoverable(text);
-    let mut collector = Collector::new(text, file);
     for error in &errors {
         let place = Place { key: String::new(), span: error.span().unwrap_or(0..0) };
-        collector.add(&place, error.message().replace('\n', ", "));
+        into.problems.add(&place, error.message().replace('\n', ", "));
     }
     let top = Place { key: String::new(), span: 0..0 };
-    raw::check("", tree.get_ref(), &top, &mut collector);
-    if errors.is_empty() {
-        raw::check_required("", tree.get_ref(), &top, &mut collector);
+    raw::check("", tree.get_ref(), &top, &mut into.problems);
+    if !errors.is_empty() {
+        // Lines that could not be read would be missed here, and complained of a second time.
+        return None;
     }
-    collector.finish().map(drop)
+    raw::check_required("", tree.get_ref(), &top, &mut into.problems);
+    meaning(text, &Section::file(tree.get_ref()), into)
+}
+
+/// Reads every table before the first `?`, so that every problem is found.
+fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Config> {
+    let issuer_tables = file.tables("issuer");
+    let upstream_tables = file.tables("upstream");
+    let issuer_names = Names::of(&issuer_tables, "issuer");
+    let upstream_names = Names::of(&upstream_tables, "name");
+
+    let gate = gate::gate(file, into);
+    let limits = gate::limits(&file.table("limits"));
+    let listen = gate.as_ref().map_or(&[][..], |gate| &gate.listen);
+    let admin = gate::admin(file, listen, into);
+    let issuers = issuer::issuers(&issuer_tables, into);
+    let upstreams = upstream::upstreams(&upstream_tables, into);
+    let resources =
+        resource::resources(&file.tables("resource"), &issuer_names, &upstream_names, into);
+    let audit = audit::audit(file, into);
+    Some(Config {
+        digest: digest(text),
+        gate: gate?,
+        limits,
+        admin,
+        issuers: issuers?,
+        upstreams: upstreams?.into_iter().map(Arc::new).collect(),
+        resources: resources?,
+        audit: audit?,
+        warnings: Vec::new(),
+    })
+}
+
+/// The SHA-256 of the file, in lower-case hexadecimal.
+fn digest(text: &str) -> Box<str> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let half = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    digest
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [half(byte >> 4), half(byte & 15)])
+        .flatten()
+        .collect::<String>()
+        .into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_problem_of_shape_is_reported_at_once() {
-        let text = "[gate]\nlisten = 7\norigin = \"https://a\"\ndrian = \"30s\"\ndrain = \"30\"\n";
-        let shown = check_shape(text, Path::new("opgate.toml")).unwrap_err().to_string();
-        for expected in [
-            "opgate.toml:2:10: gate.listen: expected a string (endpoint) or an array of them, found integer",
-            "opgate.toml:4:1: gate.drian: unknown key `drian`",
-            "  = did you mean `drain`?",
-            "opgate.toml:5:9: gate.drain: `30` is not a duration such as",
-            "at least one `[[issuer]]` is required",
-            "at least one `[[upstream]]` is required",
-            "at least one `[[resource]]` is required",
-        ] {
-            assert!(shown.contains(expected), "{expected}\nin\n{shown}");
-        }
-    }
-}
+mod tests;

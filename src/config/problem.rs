@@ -150,12 +150,6 @@ impl<'a> Collector<'a> {
         self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    /// Whether a problem was found on the line on which the byte `offset` is.
-    pub(super) fn has_on_line_of(&self, offset: usize) -> bool {
-        let line = self.line(offset);
-        self.problems.iter().any(|problem| problem.line == line)
-    }
-
     /// The warnings when nothing is wrong, else everything that is, in the order of the file.
     pub(super) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
         self.problems.sort_by_key(|problem| (problem.line, problem.column));

@@ -55,10 +55,10 @@ fn check_required_inside(
         (Kind::Table(inner), DeValue::Table(table)) => {
             check_required(inner, table, &inside(place, key.name, value.span()), into);
         }
-        (Kind::Tables(_), DeValue::Array(array)) if array.is_empty() => {
-            if key.fallback == Fallback::Required {
-                missing(key, &Place { key: place.key.clone(), span: value.span() }, into);
-            }
+        (Kind::Tables(_), DeValue::Array(array))
+            if array.is_empty() && key.fallback == Fallback::Required =>
+        {
+            missing(key, &Place { key: place.key.clone(), span: value.span() }, into);
         }
         (Kind::Tables(inner), DeValue::Array(array)) => {
             for (n, item) in array.iter().enumerate() {
@@ -78,7 +78,7 @@ fn missing(key: &Key, place: &Place, into: &mut Collector<'_>) {
         Kind::Tables(name) => into.add(&here, format!("at least one `[[{name}]]` is required")),
         Kind::Table(_) => into.add(&here, "missing: this table is required"),
         kind => {
-            into.hint(&here, "missing: this key is required", format!("write {}", kind.expected()))
+            into.hint(&here, "missing: this key is required", format!("write {}", kind.expected()));
         }
     }
 }
@@ -113,7 +113,7 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>, name: &Place, into: &mut
                 match item.get_ref() {
                     DeValue::Table(table) => check(inner, table, &place, into),
                     other => {
-                        into.add(&place, format!("expected a table, found {}", other.type_str()))
+                        into.add(&place, format!("expected a table, found {}", other.type_str()));
                     }
                 }
             }
@@ -126,10 +126,10 @@ fn check_value(key: &Key, value: &Spanned<DeValue<'_>>, name: &Place, into: &mut
                 let place = Place { key: format!("{}[{n}]", here.key), span: item.span() };
                 match item.get_ref() {
                     DeValue::String(text) => {
-                        report(value::check_text(key.kind, text), &place, into)
+                        report(value::check_text(key.kind, text), &place, into);
                     }
                     other => {
-                        into.add(&place, format!("expected a string, found {}", other.type_str()))
+                        into.add(&place, format!("expected a string, found {}", other.type_str()));
                     }
                 }
             }
@@ -192,8 +192,14 @@ impl<'a> Section<'a> {
         self.value(name).is_some()
     }
 
+    /// Whether a key is set to an array of nothing.
+    pub(super) fn is_empty_array(&self, name: &str) -> bool {
+        let array = self.value(name).and_then(|value| value.get_ref().as_array());
+        array.is_some_and(|array| array.is_empty())
+    }
+
     /// A table in it, which may be absent: then every key of it is.
-    pub(super) fn table(&self, name: &'static str) -> Section<'a> {
+    pub(super) fn table(&self, name: &'static str) -> Self {
         let section = match reference::find(self.name, name).map(|key| key.kind) {
             Some(Kind::Table(section)) => section,
             _ => name,
@@ -203,7 +209,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of an array in it.
-    pub(super) fn tables(&self, name: &'static str) -> Vec<Section<'a>> {
+    pub(super) fn tables(&self, name: &'static str) -> Vec<Self> {
         let section = match reference::find(self.name, name).map(|key| key.kind) {
             Some(Kind::Tables(section)) => section,
             _ => name,

@@ -333,21 +333,19 @@ pub fn markdown() -> String {
 
 /// Writes one section, then the sections in it, in the order of its keys.
 fn describe(name: &str, title: &str, into: &mut String) {
-    *into += &format!(
-        "\n## {title}\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n"
-    );
+    into.extend([
+        "\n## ",
+        title,
+        "\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n",
+    ]);
     for key in section(name) {
         let default = match key.fallback {
             Required => "required".to_owned(),
             Default(text) => format!("`{text}`"),
             Without(words) => words.to_owned(),
         };
-        *into += &format!(
-            "| `{}` | {} | {default} | {} |\n",
-            key.name,
-            key.kind.expected(),
-            key.meaning
-        );
+        let cells = [key.name, "` | ", &key.kind.expected(), " | ", &default, " | ", key.meaning];
+        into.extend(["| `"].into_iter().chain(cells).chain([" |\n"]));
     }
     for key in section(name) {
         match key.kind {

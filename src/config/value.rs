@@ -158,7 +158,7 @@ pub(super) fn endpoint(text: &str, base: &Path) -> Result<Endpoint, Wrong> {
     if let Some(socket) = text.strip_prefix("unix:").filter(|socket| !socket.is_empty()) {
         return Ok(Endpoint::Unix(path(socket, base)));
     }
-    text.parse::<SocketAddr>().map(Endpoint::Tcp).map_err(|_| {
+    text.parse::<SocketAddr>().map(Endpoint::Tcp).map_err(|_unhelpful| {
         Wrong::with(
             format!("`{}` is not an endpoint", shown(text)),
             "write an address and a port, as in `127.0.0.1:8443`, or `unix:/run/opgate.sock`",
@@ -324,7 +324,7 @@ pub(super) fn header(text: &str) -> Result<http::HeaderName, Wrong> {
     ];
     let name = text
         .parse::<http::HeaderName>()
-        .map_err(|_| Wrong::new(format!("`{}` is not a header name", shown(text))))?;
+        .map_err(|_unhelpful| Wrong::new(format!("`{}` is not a header name", shown(text))))?;
     if NOT_OURS.contains(&name.as_str()) {
         return Err(Wrong::new(format!(
             "`{name}` belongs to the connection or frames the message: the gate sets it itself"
@@ -336,7 +336,7 @@ pub(super) fn header(text: &str) -> Result<http::HeaderName, Wrong> {
 /// A method as it stands on the wire.
 pub(super) fn method(text: &str) -> Result<http::Method, Wrong> {
     let wrong = || Wrong::new(format!("`{}` is not a method", shown(text)));
-    let method = http::Method::from_bytes(text.as_bytes()).map_err(|_| wrong())?;
+    let method = http::Method::from_bytes(text.as_bytes()).map_err(|_unhelpful| wrong())?;
     if matches!(method, http::Method::CONNECT | http::Method::TRACE) {
         return Err(Wrong::new(format!("`{method}` is never forwarded")));
     }
