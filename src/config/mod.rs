@@ -1,9 +1,26 @@
 //! The configuration: one TOML file (`design.md` §3.3) read into values that cannot be wrong.
 //!
-//! `raw` mirrors the file, `parse` turns it into a [`Config`] or into every [`problem::Problem`] at
-//! once, `reference` is the table of keys from which the reference and the JSON schema are made.
+//! `raw` mirrors the file, [`parse()`] turns it into a [`Config`] or into every [`problem::Problem`] at
+//! once, [`load()`] also looks at the files and secrets it names, and `reference` is the table of keys
+//! from which the reference and the JSON schema are made.
 
+mod audit;
+mod gate;
+mod issuer;
+mod load;
+mod operation;
+mod parse;
+pub mod problem;
+mod raw;
+mod reading;
+pub mod reference;
+mod resource;
 pub mod secret;
+mod upstream;
+mod value;
+
+pub use load::load;
+pub use parse::parse;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +49,8 @@ pub struct Config {
     pub resources: Vec<Resource>,
     /// `[audit]`
     pub audit: Audit,
+    /// What works, and is probably not meant.
+    pub warnings: Vec<problem::Problem>,
 }
 
 /// Where a server listens, or where an upstream is reached without a name.

@@ -33,3 +33,56 @@ impl<T> fmt::Debug for Secret<T> {
         f.write_str("Secret")
     }
 }
+
+/// Why a secret cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// It is there, and holds nothing.
+    #[error("the secret is empty")]
+    Empty,
+    /// The file cannot be read.
+    #[error("the secret's file cannot be read")]
+    File(#[source] std::io::Error),
+    /// The variable is not set.
+    #[error("environment variable `{0}` is not set")]
+    Unset(Box<str>),
+}
+
+impl Reference {
+    /// Reads the secret; `environment` looks up variables.
+    pub fn read(
+        &self,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Secret<Vec<u8>>, SecretError> {
+        let mut bytes = match self {
+            Self::Env(name) => {
+                environment(name).ok_or_else(|| SecretError::Unset(name.clone()))?.into_bytes()
+            }
+            Self::File(path) => std::fs::read(path).map_err(SecretError::File)?,
+        };
+        if matches!(self, Self::File(_)) && bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
+        }
+        if bytes.is_empty() { Err(SecretError::Empty) } else { Ok(Secret::new(bytes)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_not_part_of_a_secret_and_an_empty_one_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reference = Reference::File(file.path().to_owned());
+        std::fs::write(file.path(), "s\n\n").unwrap();
+        assert_eq!(reference.read(&|_| None).unwrap().expose(), b"s\n");
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(matches!(reference.read(&|_| None), Err(SecretError::Empty)));
+        let unset = Reference::Env("ABSENT".into());
+        assert!(matches!(unset.read(&|_| None), Err(SecretError::Unset(_))));
+    }
+}

@@ -1,0 +1,115 @@
+//! `[[issuer]]`: whose tokens are taken, and how far.
+
+use std::sync::Arc;
+
+use super::problem::nearest;
+use super::raw::Section;
+use super::reading::{Reading, Seen};
+use super::reference::list;
+use super::value::{self, Url, Wrong};
+use super::{IssuerConfig, KeySource};
+use crate::token::trust::{Algorithm, Issuer};
+
+/// `None` where one is wrong.
+pub(super) fn issuers(tables: &[Section<'_>], into: &mut Reading<'_>) -> Option<Vec<IssuerConfig>> {
+    let mut seen = Seen::default();
+    let read: Vec<_> = tables.iter().map(|table| issuer(table, &mut seen, into)).collect();
+    read.into_iter().collect()
+}
+
+fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Option<IssuerConfig> {
+    let id = into.one(section, "issuer", |text| secured(text).map(|()| Box::<str>::from(text)));
+    if let Some((text, place)) = section.text("issuer") {
+        into.unique(seen, text.to_owned(), &place, "this issuer");
+    }
+    let algorithms = algorithms(section, into);
+    let keys = keys(section, into);
+    let ca = into.file(section, "ca");
+    if ca.is_some() && matches!(keys, KeySource::File(_)) {
+        let place = section.place_of("ca");
+        let hint = "leave it out, or let the keys be fetched";
+        into.problems.warn(&place, "does nothing beside `jwks_file`: nothing is fetched", hint);
+    }
+    let types = section.texts("allow_typ");
+    let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
+    let trust = Issuer {
+        id: id?,
+        algorithms,
+        allow_typ_jwt: allows("JWT"),
+        allow_typ_absent: allows(""),
+        leeway: section.duration("leeway"),
+        max_lifetime: section.duration("max_lifetime"),
+        iso8601_dates: section.switch("iso8601_dates"),
+        rfc9068_strict: section.switch("rfc9068_strict"),
+        scope_array: section.switch("scope_array"),
+    };
+    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh: section.duration("refresh"), ca })
+}
+
+fn algorithms(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<Algorithm> {
+    if !section.has("algorithms") {
+        return Algorithm::ALL.to_vec();
+    }
+    if section.is_empty_array("algorithms") {
+        into.problems.hint(
+            &section.place_of("algorithms"),
+            "allows no algorithm, so that no token is ever valid",
+            "leave it out to allow every supported one",
+        );
+    }
+    let mut algorithms: Vec<_> =
+        into.many(section, "algorithms", algorithm).into_iter().map(|(one, _)| one).collect();
+    algorithms.sort_unstable();
+    algorithms.dedup();
+    algorithms
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
+    Algorithm::named(text).ok_or_else(|| {
+        let names = Algorithm::ALL.map(Algorithm::name);
+        let shown = value::shown(text);
+        if text == "none" {
+            return Wrong::new("`none` is no signature, and is never accepted");
+        }
+        if text.starts_with("HS") {
+            let message = format!("`{shown}` is symmetric: who can verify with it can also forge");
+            return Wrong::with(message, format!("use one of {}", list(&names)));
+        }
+        let hint = match nearest(text, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("use one of {}", list(&names)),
+        };
+        Wrong::with(format!("`{shown}` is not a supported algorithm"), hint)
+    })
+}
+
+fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
+    let file = into.file(section, "jwks_file");
+    let url = into.one(section, "jwks_uri", |text| {
+        secured(text)?;
+        text.parse().map_err(|_unhelpful: http::uri::InvalidUri| {
+            Wrong::new(format!("`{}` is not a URL", value::shown(text)))
+        })
+    });
+    if section.has("jwks_file") && section.has("jwks_uri") {
+        let place = section.place_of("jwks_uri");
+        into.problems.add(&place, "keys come from `jwks_file` or from `jwks_uri`, not from both");
+    }
+    match (file, url) {
+        (Some(path), _) => KeySource::File(path),
+        (None, Some(url)) => KeySource::Url(url),
+        (None, None) => KeySource::Discovery,
+    }
+}
+
+/// A URL on which trust rests: nobody on the way may change what it answers.
+fn secured(text: &str) -> Result<(), Wrong> {
+    let url = Url::parse(text)?;
+    if url.secure || url.is_loopback() {
+        return Ok(());
+    }
+    Err(Wrong::with(
+        format!("`{}` is not `https`: whoever is on the way could put in keys", value::shown(text)),
+        "use `https`; `http` is for loopback hosts only",
+    ))
+}

@@ -1,0 +1,90 @@
+//! From the path of the file to a [`Config`] whose files and secrets are known to be there.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::problem::{Place, Problem, Problems};
+use super::reading::Reading;
+use super::secret::{Reference, SecretError};
+use super::{Config, parse};
+
+/// The largest file that is read: no configuration is larger, and a wrong path may be endless.
+const LARGEST: u64 = 4 * 1_024 * 1_024;
+
+/// Reads a configuration, and opens every file and reads every secret that it names; `environment`
+/// looks up variables. Relative paths are relative to the folder of the file.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
+    let of_file = |message: String| Problems::one(Problem::of_file(path, message));
+    let text = text(path).map_err(of_file)?;
+    let absolute = std::path::absolute(path).map_err(|error| of_file(why(&error)))?;
+    let mut reading = Reading::new(&text, path, parse::folder(&absolute));
+    let config = parse::read(&text, &mut reading);
+    check_files(&mut reading);
+    check_secrets(&mut reading, environment);
+    reading.finish(config, path)
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {}", why(&error)))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(format!("is larger than {LARGEST} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        format!("is not UTF-8: byte {} is wrong", error.utf8_error().valid_up_to())
+    })
+}
+
+fn check_files(reading: &mut Reading<'_>) {
+    for file in std::mem::take(&mut reading.files) {
+        let opened = File::open(&file.path).and_then(|open| open.metadata());
+        match opened {
+            Ok(found) if !found.is_file() => {
+                reading
+                    .problems
+                    .add(&file.place, format!("`{}` is not a file", file.path.display()));
+            }
+            Ok(_) if file.private => warn_if_readable(&file.path, &file.place, reading),
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("`{}` cannot be read: {}", file.path.display(), why(&error));
+                reading.problems.add(&file.place, message);
+            }
+        }
+    }
+}
+
+fn check_secrets(reading: &mut Reading<'_>, environment: &dyn Fn(&str) -> Option<String>) {
+    for (place, reference) in std::mem::take(&mut reading.secrets) {
+        match (reference.read(environment), &reference) {
+            (Ok(_), Reference::File(path)) => warn_if_readable(path, &place, reading),
+            (Ok(_), Reference::Env(_)) => {}
+            (Err(SecretError::File(error)), Reference::File(path)) => {
+                let message = format!("`{}` cannot be read: {}", path.display(), why(&error));
+                reading.problems.add(&place, message);
+            }
+            (Err(error), _) => reading.problems.add(&place, error.to_string()),
+        }
+    }
+}
+
+/// Everyone on the machine could take a secret that everyone can read.
+fn warn_if_readable(path: &Path, place: &Place, reading: &mut Reading<'_>) {
+    const OTHERS_READ: u32 = 0o004;
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & OTHERS_READ != 0) {
+        let message = format!("everyone on the machine can read `{}`", path.display());
+        reading.problems.warn(place, message, "make it readable for its owner only: `chmod 600`");
+    }
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        kind => kind.to_string(),
+    }
+}

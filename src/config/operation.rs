@@ -1,0 +1,136 @@
+//! `[[resource.operation]]` and `[[resource.deny]]`: which calls have a name, and which are never allowed.
+
+use http::Method;
+
+use super::problem::Place;
+use super::raw::Section;
+use super::reading::Reading;
+use super::value::{self, Wrong};
+use super::{DenyRule, OperationRule};
+use crate::model::pattern::Pattern;
+
+/// Reads both, and holds them against each other.
+pub(super) fn rules(
+    resource: &Section<'_>,
+    into: &mut Reading<'_>,
+) -> (Vec<OperationRule>, Vec<DenyRule>) {
+    let deny: Vec<DenyRule> = resource
+        .tables("deny")
+        .iter()
+        .filter_map(|section| {
+            let methods = methods(section, into);
+            let line = into.problems.line(section.place().span.start);
+            Some(DenyRule { methods, path: path(section, into)?, line })
+        })
+        .collect();
+    let mut operations: Vec<OperationRule> = Vec::new();
+    for section in resource.tables("operation") {
+        if let Some(rule) = operation(&section, into) {
+            let place = section.place_of("path");
+            conflicts(&rule, &operations, &place, into);
+            denied(&rule, &deny, &place, into);
+            operations.push(rule);
+        }
+    }
+    (operations, deny)
+}
+
+fn operation(section: &Section<'_>, into: &mut Reading<'_>) -> Option<OperationRule> {
+    let action = into.one(section, "action", value::name);
+    let methods = methods(section, into);
+    let scopes = into.many(section, "scopes", value::scope);
+    let path = path(section, into);
+    Some(OperationRule {
+        action,
+        methods,
+        path: path?,
+        scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
+        line: into.problems.line(section.place().span.start),
+    })
+}
+
+fn methods(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<Method> {
+    let mut methods = Vec::new();
+    for (method, place) in into.many(section, "method", value::method) {
+        if methods.contains(&method) {
+            into.problems.add(&place, format!("`{method}` is listed twice"));
+        } else {
+            methods.push(method);
+        }
+    }
+    methods
+}
+
+fn path(section: &Section<'_>, into: &mut Reading<'_>) -> Option<Pattern> {
+    into.one(section, "path", |text| {
+        Pattern::parse(text).map_err(|error| Wrong::new(error.to_string()))
+    })
+}
+
+/// The first rule that matches names the action, so a rule behind a wider one does nothing, and two
+/// names for the same calls are a mistake in one of them.
+fn conflicts(
+    rule: &OperationRule,
+    earlier: &[OperationRule],
+    place: &Place,
+    into: &mut Reading<'_>,
+) {
+    let contradiction = earlier.iter().filter(|other| other.path == rule.path).find_map(|other| {
+        let shared = rule.methods.iter().find(|method| other.methods.contains(method))?;
+        (name(rule, shared) != name(other, shared)).then_some((other, shared))
+    });
+    if let Some((other, method)) = contradiction {
+        let message = format!(
+            "`{method} {}` is `{}` here and `{}` on line {}",
+            value::shown(rule.path.text()),
+            name(rule, method),
+            name(other, method),
+            other.line
+        );
+        return into.problems.hint(place, message, "keep one of the two");
+    }
+    let coverers: Option<Vec<&OperationRule>> = rule
+        .methods
+        .iter()
+        .map(|method| {
+            earlier
+                .iter()
+                .find(|other| other.methods.contains(method) && other.path.covers(&rule.path))
+        })
+        .collect();
+    if let Some(other) = coverers.as_ref().and_then(|all| all.iter().max_by_key(|one| one.line)) {
+        let message = format!(
+            "is never reached: `{}` on line {} covers it",
+            value::shown(other.path.text()),
+            other.line
+        );
+        into.problems.hint(place, message, "put the narrower operation before the wider one");
+    }
+}
+
+/// An operation that is denied on every path and method can never be allowed, whatever was meant.
+fn denied(rule: &OperationRule, deny: &[DenyRule], place: &Place, into: &mut Reading<'_>) {
+    let coverers: Option<Vec<&DenyRule>> = rule
+        .methods
+        .iter()
+        .map(|method| {
+            deny.iter().find(|other| {
+                (other.methods.is_empty() || other.methods.contains(method))
+                    && other.path.covers(&rule.path)
+            })
+        })
+        .collect();
+    if let Some(other) = coverers.as_ref().and_then(|all| all.iter().max_by_key(|one| one.line)) {
+        let message = format!(
+            "can never be allowed: the denial of `{}` on line {} covers it",
+            value::shown(other.path.text()),
+            other.line
+        );
+        into.problems.hint(place, message, "remove the operation, or narrow the denial");
+    }
+}
+
+/// The action that a rule gives a method.
+fn name(rule: &OperationRule, method: &Method) -> String {
+    rule.action.as_deref().map_or_else(|| method.as_str().to_ascii_lowercase(), ToOwned::to_owned)
+}

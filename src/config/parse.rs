@@ -1,0 +1,86 @@
+//! From the text of the file to a [`Config`], or to everything that is wrong with it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+use super::problem::{Place, Problems};
+use super::raw::{self, Section};
+use super::reading::{Names, Reading};
+use super::{Config, audit, gate, issuer, resource, upstream};
+
+/// Reads a configuration from its text; opens nothing. Relative paths are relative to the folder of
+/// `file`, which otherwise only stands in messages.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
+    let mut reading = Reading::new(text, file, folder(file));
+    let config = read(text, &mut reading);
+    reading.finish(config, file)
+}
+
+/// The folder a file is in.
+pub(super) fn folder(file: &Path) -> &Path {
+    file.parent().unwrap_or_else(|| Path::new(""))
+}
+
+/// Checks the shape of the file and, where its syntax is whole, what it means.
+pub(super) fn read(text: &str, into: &mut Reading<'_>) -> Option<Config> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let place = Place { key: String::new(), span: error.span().unwrap_or(0..0) };
+        into.problems.add(&place, error.message().replace('\n', ", "));
+    }
+    let top = Place { key: String::new(), span: 0..0 };
+    raw::check("", tree.get_ref(), &top, &mut into.problems);
+    if !errors.is_empty() {
+        // Lines that could not be read would be missed here, and complained of a second time.
+        return None;
+    }
+    raw::check_required("", tree.get_ref(), &top, &mut into.problems);
+    meaning(text, &Section::file(tree.get_ref()), into)
+}
+
+/// Reads every table before the first `?`, so that every problem is found.
+fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Config> {
+    let issuer_tables = file.tables("issuer");
+    let upstream_tables = file.tables("upstream");
+    let issuer_names = Names::of(&issuer_tables, "issuer");
+    let upstream_names = Names::of(&upstream_tables, "name");
+
+    let gate = gate::gate(file, into);
+    let limits = gate::limits(&file.table("limits"));
+    let listen = gate.as_ref().map_or(&[][..], |gate| &gate.listen);
+    let admin = gate::admin(file, listen, into);
+    let issuers = issuer::issuers(&issuer_tables, into);
+    let upstreams = upstream::upstreams(&upstream_tables, into);
+    let resources =
+        resource::resources(&file.tables("resource"), &issuer_names, &upstream_names, into);
+    let audit = audit::audit(file, into);
+    Some(Config {
+        digest: digest(text),
+        gate: gate?,
+        limits,
+        admin,
+        issuers: issuers?,
+        upstreams: upstreams?.into_iter().map(Arc::new).collect(),
+        resources: resources?,
+        audit: audit?,
+        warnings: Vec::new(),
+    })
+}
+
+/// The SHA-256 of the file, in lower-case hexadecimal.
+fn digest(text: &str) -> Box<str> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    let half = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    digest
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [half(byte >> 4), half(byte & 15)])
+        .flatten()
+        .collect::<String>()
+        .into()
+}
+
+#[cfg(test)]
+mod tests;

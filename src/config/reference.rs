@@ -1,0 +1,357 @@
+//! The table of keys: what may stand in the file, of what kind, and what holds when it does not.
+//!
+//! One definition, many uses: the structural check (`raw`), the defaults (`raw::Section`), the
+//! reference for people ([`markdown`]) and the schema for editors ([`json_schema`]).
+
+use serde_json::{Map, Value, json};
+
+/// One key of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The table it stands in: `gate.tls`; empty for the top of the file.
+    pub section: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is.
+    pub kind: Kind,
+    /// What holds when it is not set.
+    pub fallback: Fallback,
+    /// What it does, and why the default is what it is.
+    pub meaning: &'static str,
+}
+
+/// What the value of a key is.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// One of the given words.
+    Choice(&'static [&'static str]),
+    /// An array of the given words.
+    Choices(&'static [&'static str]),
+    /// A whole number from the first to the second.
+    Count(u64, u64),
+    /// A duration from the first to the second, both in milliseconds.
+    Duration(u64, u64),
+    /// A table of the operator's own making.
+    Json,
+    /// A string, or an array of strings, of the form that the word names.
+    OneOrMore(&'static str),
+    /// A number of bytes from the first to the second, as an integer or as `64KiB`.
+    Size(u64, u64),
+    /// `true` or `false`.
+    Switch,
+    /// The table of the section that the word names.
+    Table(&'static str),
+    /// An array of tables of the section that the word names.
+    Tables(&'static str),
+    /// A string of the form that the word names.
+    Text(&'static str),
+    /// An array of strings of the form that the word names.
+    Texts(&'static str),
+}
+
+/// What holds when a key is not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// The file is refused.
+    Required,
+    /// This value, as it would be written.
+    Value(&'static str),
+    /// What these words say.
+    Without(&'static str),
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const KIB: u64 = 1_024;
+const MIB: u64 = 1_024 * KIB;
+const GIB: u64 = 1_024 * MIB;
+
+use Fallback::{Required, Value as Default, Without};
+use Kind::{
+    Choice, Choices, Count, Duration, Json, OneOrMore, Size, Switch, Table, Tables, Text, Texts,
+};
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    kind: Kind,
+    fallback: Fallback,
+    meaning: &'static str,
+) -> Key {
+    Key { section, name, kind, fallback, meaning }
+}
+
+/// Every key, in the order of the reference.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("", "gate", Table("gate"), Required, "The listeners and how agents reach them."),
+    key("", "limits", Table("limits"), Without("every limit has its default"), "A bound on everything that a caller can make the gate hold or wait for."),
+    key("", "admin", Table("admin"), Without("no admin listener"), "Health, metrics and reload, never on the gate's port."),
+    key("", "issuer", Tables("issuer"), Required, "Whom the gate trusts to issue tokens; at least one."),
+    key("", "upstream", Tables("upstream"), Required, "Where permitted calls go; at least one."),
+    key("", "resource", Tables("resource"), Required, "The APIs behind the gate; at least one."),
+    key("", "audit", Table("audit"), Without("every key has its default"), "The journal of decisions."),
+
+    key("gate", "listen", OneOrMore("endpoint"), Required, "Address and port, or `unix:/path`; one or several. Required, because which network is served is the operator's decision."),
+    key("gate", "origin", Text("origin"), Required, "Scheme and authority by which agents reach the gate: it stands in challenges, in metadata and in proofs of possession. Required, because behind a proxy it cannot be known otherwise."),
+    key("gate", "hosts", Texts("authority"), Default("[]"), "Further authorities that requests may name. None by default, because a request for a host nobody configured is a mistake or an attack."),
+    key("gate", "tls", Table("gate.tls"), Without("plain HTTP"), "Certificate and key; without it something in front must end TLS."),
+    key("gate", "trusted_hops", Texts("network"), Default("[]"), "Networks of proxies whose `Forwarded` and `X-Forwarded-For` are believed. None by default, because anyone can write those headers."),
+    key("gate", "forwarded", Choice(&["both", "none", "standard", "legacy"]), Default("both"), "What upstreams are told about the way of the request: `Forwarded`, `X-Forwarded-*`, both or none. Both, because an upstream ignores the one it does not know."),
+    key("gate", "drain", Duration(0, HOUR), Default("30s"), "How long open calls may go on after SIGTERM. The grace period that container orchestrators give by default."),
+    key("gate", "threads", Count(1, 1_024), Without("one for each core"), "How many threads serve. One for each core, because the work does not block."),
+
+    key("gate.tls", "certificate", Text("path"), Required, "The certificate chain (PEM), leaf first; reloaded when the file changes."),
+    key("gate.tls", "key", Text("path"), Required, "The private key (PEM)."),
+    key("gate.tls", "client_certificate", Choice(&["none", "request", "verify", "require"]), Default("none"), "Whether callers show a certificate: `request` takes any whose key is proven (RFC 8705 §2.2), `verify` checks one that is shown, `require` demands it. None, because browsers prompt for one when they are asked."),
+    key("gate.tls", "client_ca", Text("path"), Without("no roots"), "Roots (PEM) for `verify` and `require`; an error with the others, where it would do nothing."),
+
+    key("limits", "connections", Count(1, 1_000_000), Default("20000"), "Connections open at one time over all listeners. At some 20 KiB each this stays below 400 MiB."),
+    key("limits", "connections_per_source", Count(1, 1_000_000), Default("10000"), "Connections open at one time from one address. Half of all, so that one address cannot take every place, and a proxy in front still has enough."),
+    key("limits", "streams", Count(1, 100_000), Default("200"), "HTTP/2 requests open at one time on one connection. Twice what RFC 9113 asks for at least."),
+    key("limits", "header_bytes", Size(8 * KIB, MIB), Default("32KiB"), "Request line and headers together. Room for an 8 KiB token, a proof and a chain of actors."),
+    key("limits", "header_count", Count(16, 1_000), Default("100"), "Header lines. What the HTTP parser holds without allocating."),
+    key("limits", "header_timeout", Duration(100, 10 * MINUTE), Default("10s"), "From the first byte of a head to its end, and from accept to the first byte. Long for any client, short for one that holds connections open on purpose."),
+    key("limits", "handshake_timeout", Duration(100, 10 * MINUTE), Default("10s"), "For the TLS handshake. As `header_timeout`."),
+    key("limits", "keep_alive", Duration(SECOND, DAY), Default("75s"), "How long a connection may stay idle between requests. Longer than the 60 s of common load balancers, so that they close first and no call is lost."),
+    key("limits", "body_idle", Duration(100, DAY), Default("30s"), "The longest pause inside a body, in either direction. Event streams send a comment more often than this."),
+    key("limits", "token_cache", Count(0, 10_000_000), Default("20000"), "How many verified tokens are remembered. Some 10 MiB, and more than the agents of most deployments hold at one time."),
+    key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
+
+    key("admin", "listen", Text("endpoint"), Required, "Address and port, or `unix:/path`; not one of the gate's. Should not leave the machine."),
+
+    key("issuer", "issuer", Text("URL"), Required, "`iss` of its tokens, compared octet by octet. `https`, or `http` on a loopback host."),
+    key("issuer", "algorithms", Texts("algorithm"), Without("every supported algorithm"), "Which `alg` its tokens may use: ES256, ES384, EdDSA, PS256, RS256. All by default, because each is asymmetric and a key is used with its own algorithm only."),
+    key("issuer", "allow_typ", Choices(&["JWT", ""]), Default("[]"), "Values of `typ` that are taken beside `at+jwt`; the empty string is a token without `typ`. None by default, so that an ID token never passes for an access token (RFC 9068 §4)."),
+    key("issuer", "leeway", Duration(0, 120 * SECOND), Default("30s"), "How far clocks may differ; at most 120s. Clocks that are synchronized differ by less."),
+    key("issuer", "max_lifetime", Duration(SECOND, 365 * DAY), Default("24h"), "The longest `exp` − `iat`. A day, because what lives longer should be refreshed."),
+    key("issuer", "iso8601_dates", Switch, Default("false"), "Also take dates as strings. Off, because RFC 7519 demands numbers."),
+    key("issuer", "rfc9068_strict", Switch, Default("false"), "Require `client_id`. Off, because many issuers leave it out."),
+    key("issuer", "scope_array", Switch, Default("false"), "Also take `scope` as an array. Off, because RFC 8693 §4.2 makes it a string."),
+    key("issuer", "jwks_file", Text("path"), Without("keys by metadata of the issuer"), "A JWK Set on disk, reloaded when it changes."),
+    key("issuer", "jwks_uri", Text("URL"), Without("keys by metadata of the issuer"), "A JWK Set behind a URL; `https`, or `http` on a loopback host. Metadata by default, because it follows the issuer when its keys move."),
+    key("issuer", "refresh", Duration(SECOND, DAY), Default("5m"), "How often the keys are obtained anew: a removed key stops working within this time."),
+    key("issuer", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
+
+    key("upstream", "name", Text("name"), Required, "How resources refer to it."),
+    key("upstream", "url", OneOrMore("URL"), Required, "`http://`, `https://` or `unix:/path`; several are balanced."),
+    key("upstream", "http2", Switch, Default("false"), "Speak HTTP/2 to it. Off, because every server speaks HTTP/1.1."),
+    key("upstream", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for its TLS certificate."),
+    key("upstream", "client_certificate", Text("path"), Without("none is shown"), "Certificate chain (PEM) shown to the upstream; together with `client_key`."),
+    key("upstream", "client_key", Text("path"), Without("none"), "The private key of `client_certificate`."),
+    key("upstream", "host", Text("authority"), Without("the authority of the URL"), "The `Host` sent."),
+    key("upstream", "credential", Table("upstream.credential"), Without("none is sent"), "The tool's own credential, which the agent never holds."),
+    key("upstream", "connections", Count(1, 100_000), Default("256"), "Connections open at one time to one address. Well below the 1024 files many servers may open."),
+    key("upstream", "queue_timeout", Duration(0, 10 * MINUTE), Default("1s"), "How long a call waits for a free connection. Short, because a queue that does not move in a second is an overload that the caller should hear of."),
+    key("upstream", "connect_timeout", Duration(1, 10 * MINUTE), Default("2s"), "For one connection attempt, TLS included. One lost packet is sent again within it."),
+    key("upstream", "response_timeout", Duration(1, DAY), Default("60s"), "From the end of the request to the head of the response. Tools may compute for a while; nobody waits longer than a minute."),
+    key("upstream", "idle_timeout", Duration(1, DAY), Default("60s"), "How long a connection is kept unused. Below the 75 s at which common servers close."),
+    key("upstream", "max_age", Duration(SECOND, 30 * DAY), Default("10m"), "How long a connection is used at all, so that a change of DNS is followed."),
+    key("upstream", "health", Table("upstream.health"), Without("no active checks"), "A request that shows whether an address is fit. None, because the gate cannot know a path that has no effect."),
+    key("upstream", "eject_after", Count(1, 1_000_000), Default("5"), "Consecutive failures after which an address is left out. One failure is an accident, five are not."),
+    key("upstream", "eject_for", Duration(1, DAY), Default("10s"), "How long an address is left out. The time a process takes to start again."),
+
+    key("upstream.credential", "header", Text("header name"), Default("authorization"), "The header that carries it. Where most APIs look."),
+    key("upstream.credential", "scheme", Text("scheme"), Without("the secret stands alone"), "What stands before the secret, with one space between."),
+    key("upstream.credential", "secret", Table("upstream.credential.secret"), Required, "Where the secret is; exactly one of `file` and `env`."),
+    key("upstream.credential.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
+    key("upstream.credential.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
+
+    key("upstream.health", "path", Text("path of a URL"), Required, "Asked with GET; a status below 400 is fit."),
+    key("upstream.health", "interval", Duration(100, DAY), Default("10s"), "Between two checks. A failed address is noticed within seconds at the cost of a few requests."),
+    key("upstream.health", "timeout", Duration(1, HOUR), Default("2s"), "Of one check. As `connect_timeout`."),
+
+    key("resource", "id", Text("URL"), Required, "The resource identifier (RFC 9728), which its tokens carry as `aud`."),
+    key("resource", "name", Text("text"), Without("none"), "For people, in metadata and logs."),
+    key("resource", "mount", Text("path of a URL"), Without("the path of `id`"), "The path below which the gate serves it. That of `id`, because then the identifier is also the address."),
+    key("resource", "upstream", Text("name"), Required, "The name of an upstream."),
+    key("resource", "issuers", Texts("URL"), Without("every issuer"), "Whose tokens are accepted. Every one, because each was configured to be trusted."),
+    key("resource", "authorization_servers", Texts("URL"), Without("the accepted issuers"), "What metadata names to agents; it must be the accepted issuers, and is derived from them. Set it to have that checked."),
+    key("resource", "mode", Choice(&["enforce", "observe"]), Default("enforce"), "`observe` decides and records, and forwards whatever the decision was. Enforce, because a gate that lets everything through must be asked for."),
+    key("resource", "authorization", Choice(&["policy", "scope"]), Default("policy"), "`policy` needs a grant or policy that covers the operation, `scope` lets the scopes suffice. Policy, because a scope is coarser than what a person consented to."),
+    key("resource", "scopes", Texts("scope"), Default("[]"), "Required of every operation. None, because grants are finer."),
+    key("resource", "body_limit", Size(0, 64 * GIB), Default("1MiB"), "Bytes of a request body. Larger than any call of a tool, smaller than an upload."),
+    key("resource", "websocket", Switch, Default("false"), "Whether `Upgrade: websocket` may pass. Off, because what is said inside is not seen."),
+    key("resource", "end_stream_at_expiry", Switch, Default("true"), "Whether a response ends when the token does. On, because an open stream would outlive the consent."),
+    key("resource", "strict_override", Switch, Default("false"), "Refuse method-override headers instead of removing them. Off, because removing is as safe and breaks no client."),
+    key("resource", "path_parameters", Switch, Default("false"), "Allow `;` in paths. Off, because servers disagree about what it means."),
+    key("resource", "cookies", Switch, Default("false"), "Pass `Cookie` on. Off, because an agent authenticates with its token."),
+    key("resource", "strip", Texts("header name"), Default("[]"), "Further request headers that never reach the upstream."),
+    key("resource", "identity_headers", Switch, Default("false"), "Tell the upstream who was verified. Off, because that is personal data."),
+    key("resource", "insufficient_authorization_status", Count(401, 403), Default("403"), "403 or 401: the status when a valid token does not cover the operation. 403, because another login alone does not help (RFC 6750 §3.1)."),
+    key("resource", "guidance", Table("resource.guidance"), Without("enabled, with nothing added"), "What a refused agent is told that it would need."),
+    key("resource", "documentation", Text("URL"), Without("none"), "Documentation of the API, for metadata."),
+    key("resource", "operation", Tables("resource.operation"), Required, "The operations; what is not listed is denied. At least one."),
+    key("resource", "deny", Tables("resource.deny"), Without("nothing"), "Denied whatever a token says."),
+
+    key("resource.guidance", "enabled", Switch, Default("true"), "Whether anything is said. On, because an agent that knows what it lacks can ask for exactly that."),
+    key("resource.guidance", "profile_uri", Text("URL"), Without("none"), "The profile that tokens follow."),
+    key("resource.guidance", "required_claims", Texts("claim"), Default("[]"), "Claims that a token needs."),
+    key("resource.guidance", "constraints", Json, Without("none"), "Name to description, as a table; sent as JSON."),
+
+    key("resource.operation", "action", Text("name"), Without("the method in lower case"), "What the operation is called in grants and policies."),
+    key("resource.operation", "method", OneOrMore("method"), Required, "One or several, upper case."),
+    key("resource.operation", "path", Text("path glob"), Required, "Below the resource: `*` stays inside a segment, `**` crosses segments."),
+    key("resource.operation", "scopes", Texts("scope"), Default("[]"), "Required beside those of the resource."),
+
+    key("resource.deny", "method", OneOrMore("method"), Without("every method"), "One or several. Every one, because a denial should be wide."),
+    key("resource.deny", "path", Text("path glob"), Required, "As of an operation."),
+
+    key("audit", "directory", Text("path"), Default("audit"), "Where the journal is written; made when it is not there."),
+    key("audit", "name", Text("name"), Default("opgate"), "The log's name in its records. Give each gate its own."),
+    key("audit", "durability", Choice(&["sync", "batch", "batched"]), Default("sync"), "`sync`: a call goes on when its record is on the disk; `batch`: when it is queued. Sync, because what is not recorded must not have happened. `batched` is `batch`."),
+    key("audit", "interval", Duration(1, 100), Default("50ms"), "The longest that a record stays in memory with `batch`; at most 100ms. What a crash can lose."),
+    key("audit", "max_wait", Duration(1, MINUTE), Default("250ms"), "How long a call waits for its record to be durable; then it is refused. A disk that takes longer is failing."),
+    key("audit", "segment_bytes", Size(64 * KIB, 64 * GIB), Default("256MiB"), "Size at which a new segment begins. Searched in a second, few files in a year."),
+    key("audit", "segment_age", Duration(SECOND, 366 * DAY), Default("24h"), "Age at which a new segment begins. Retention is by the day."),
+    key("audit", "queue_records", Count(1, 10_000_000), Default("8192"), "Records that may wait for the disk. A quarter of a second at full load."),
+    key("audit", "queue_bytes", Size(64 * KIB, 4 * GIB), Default("16MiB"), "Bytes that may wait for the disk. 2 KiB for each of the records."),
+    key("audit", "tag_key", Table("audit.tag_key"), Without("made in the directory"), "The key of keyed hashes of personal values; exactly one of `file` and `env`. Share it between gates to recognize a subject across their logs."),
+    key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),
+    key("audit.tag_key", "env", Text("variable"), Without("`file`"), "An environment variable."),
+];
+
+/// The keys of one section.
+pub fn section(name: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.section == name)
+}
+
+/// One key.
+pub fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.section == section && key.name == name)
+}
+
+impl Kind {
+    /// What is expected, in words, for messages and the reference.
+    pub fn expected(self) -> String {
+        match self {
+            Choice(words) => format!("one of {}", list(words)),
+            Choices(words) => format!("an array of {}", list(words)),
+            Count(min, max) if max == min + 2 => format!("{min} or {max}"),
+            Count(min, max) => format!("a whole number from {min} to {max}"),
+            Duration(..) => "a duration such as `250ms`, `30s`, `5m`, `24h` or `7d`".to_owned(),
+            Json | Table(_) => "a table".to_owned(),
+            OneOrMore(form) => format!("a string ({form}) or an array of them"),
+            Size(..) => "a number of bytes such as 4096, `64KiB` or `1MiB`".to_owned(),
+            Switch => "true or false".to_owned(),
+            Tables(_) => "an array of tables".to_owned(),
+            Text(form) => format!("a string ({form})"),
+            Texts(form) => format!("an array of strings ({form})"),
+        }
+    }
+
+    fn schema(self) -> Value {
+        match self {
+            Choice(words) => json!({ "enum": words }),
+            Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
+            Count(min, max) if max == min + 2 => json!({ "enum": [min, max] }),
+            Count(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+            Duration(..) => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
+            Json => json!({ "type": "object" }),
+            OneOrMore(_) => json!({ "anyOf": [
+                { "type": "string", "minLength": 1 },
+                { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 },
+            ] }),
+            Size(min, max) => json!({ "anyOf": [
+                { "type": "integer", "minimum": min, "maximum": max },
+                { "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)$" },
+            ] }),
+            Switch => json!({ "type": "boolean" }),
+            Table(name) => object(name),
+            Tables(name) => json!({ "type": "array", "items": object(name) }),
+            Text(_) => json!({ "type": "string", "minLength": 1 }),
+            Texts(_) => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
+        }
+    }
+}
+
+/// Words in backticks, with commas.
+pub fn list(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The schema of the file (JSON Schema 2020-12), for editors.
+pub fn json_schema() -> Value {
+    let mut schema = object("");
+    if let Value::Object(members) = &mut schema {
+        members.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        members.insert("title".into(), "opgate configuration".into());
+    }
+    schema
+}
+
+fn object(name: &str) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for key in section(name) {
+        let mut schema = key.kind.schema();
+        if let Value::Object(members) = &mut schema {
+            members.insert("description".into(), key.meaning.into());
+            if let Default(text) = key.fallback {
+                members.insert("default".into(), default_value(key.kind, text));
+            }
+            if matches!((key.kind, key.fallback), (Tables(_), Required)) {
+                members.insert("minItems".into(), 1.into());
+            }
+        }
+        if key.fallback == Required {
+            required.push(key.name);
+        }
+        properties.insert(key.name.to_owned(), schema);
+    }
+    json!({
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// A default as a value of the schema: what is JSON as it stands, and strings.
+fn default_value(kind: Kind, text: &str) -> Value {
+    match kind {
+        Count(..) | Switch | Texts(_) | Choices(_) => {
+            serde_json::from_str(text).unwrap_or_else(|_| text.into())
+        }
+        _ => text.into(),
+    }
+}
+
+/// The reference of the file, for people.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Configuration reference\n\n\
+         One TOML file. A key that is not listed here is an error. Durations are strings with a unit: \
+         `250ms`, `30s`, `5m`, `24h`, `7d`. Sizes are numbers of bytes or strings: `64KiB`, `1MiB`. \
+         Relative paths are relative to the file. Secrets are named by reference, never written here.\n",
+    );
+    describe("", "The file", &mut text);
+    text
+}
+
+/// Writes one section, then the sections in it, in the order of its keys.
+fn describe(name: &str, title: &str, into: &mut String) {
+    into.extend([
+        "\n## ",
+        title,
+        "\n\n| key | value | default | meaning |\n| --- | --- | --- | --- |\n",
+    ]);
+    for key in section(name) {
+        let default = match key.fallback {
+            Required => "required".to_owned(),
+            Default(text) => format!("`{text}`"),
+            Without(words) => words.to_owned(),
+        };
+        let cells = [key.name, "` | ", &key.kind.expected(), " | ", &default, " | ", key.meaning];
+        into.extend(["| `"].into_iter().chain(cells).chain([" |\n"]));
+    }
+    for key in section(name) {
+        match key.kind {
+            Table(inner) => describe(inner, &format!("`[{inner}]`"), into),
+            Tables(inner) => describe(inner, &format!("`[[{inner}]]`"), into),
+            _ => {}
+        }
+    }
+}

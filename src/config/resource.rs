@@ -1,0 +1,216 @@
+//! `[[resource]]`: the APIs behind the gate (RFC 9728).
+
+use std::collections::BTreeSet;
+
+use super::problem::Place;
+use super::raw::Section;
+use super::reading::{Names, Reading, Seen};
+use super::reference::list;
+use super::value::{self, Url, Wrong};
+use super::{Authorization, Guidance, Mode, Resource, operation};
+
+/// `None` where one is wrong.
+pub(super) fn resources(
+    tables: &[Section<'_>],
+    issuers: &Names<'_>,
+    upstreams: &Names<'_>,
+    into: &mut Reading<'_>,
+) -> Option<Vec<Resource>> {
+    let mut ids = Seen::default();
+    let mut places = Seen::default();
+    let read: Vec<_> = tables
+        .iter()
+        .map(|section| {
+            let identity = identity(section, &mut ids, &mut places, into);
+            let upstream = section
+                .text("upstream")
+                .and_then(|(name, place)| upstreams.find(name, &place, "`[[upstream]]`", into));
+            let accepted = accepted(section, issuers, into);
+            if let Some(accepted) = &accepted {
+                authorization_servers(section, accepted, issuers, into);
+            }
+            resource(section, identity, upstream, accepted, into)
+        })
+        .collect();
+    read.into_iter().collect()
+}
+
+/// What a resource is called, and where it is.
+struct Identity {
+    id: Box<str>,
+    authority: Box<str>,
+    mount: Box<str>,
+}
+
+fn resource(
+    section: &Section<'_>,
+    identity: Option<Identity>,
+    upstream: Option<usize>,
+    issuers: Option<Vec<usize>>,
+    into: &mut Reading<'_>,
+) -> Option<Resource> {
+    let scopes = into.many(section, "scopes", value::scope);
+    let strip = into.many(section, "strip", value::header);
+    let documentation = into.one(section, "documentation", link);
+    let guidance = guidance(&section.table("guidance"), into);
+    let (operations, deny) = operation::rules(section, into);
+    let Identity { id, authority, mount } = identity?;
+    let status = section.number("insufficient_authorization_status");
+    Some(Resource {
+        id,
+        name: section.text("name").map(|(text, _)| text.into()),
+        mount,
+        authority,
+        upstream: upstream?,
+        issuers: issuers?,
+        mode: match section.text_or_default("mode").0 {
+            "observe" => Mode::Observe,
+            _ => Mode::Enforce,
+        },
+        authorization: match section.text_or_default("authorization").0 {
+            "scope" => Authorization::Scope,
+            _ => Authorization::Policy,
+        },
+        scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
+        body_limit: section.number("body_limit"),
+        websocket: section.switch("websocket"),
+        end_stream_at_expiry: section.switch("end_stream_at_expiry"),
+        strict_override: section.switch("strict_override"),
+        path_parameters: section.switch("path_parameters"),
+        cookies: section.switch("cookies"),
+        strip: strip.into_iter().map(|(name, _)| name).collect(),
+        identity_headers: section.switch("identity_headers"),
+        insufficient_authorization_status: if status == 401 {
+            http::StatusCode::UNAUTHORIZED
+        } else {
+            http::StatusCode::FORBIDDEN
+        },
+        guidance,
+        documentation,
+        operations,
+        deny,
+    })
+}
+
+fn identity(
+    section: &Section<'_>,
+    ids: &mut Seen,
+    places: &mut Seen,
+    into: &mut Reading<'_>,
+) -> Option<Identity> {
+    let set = section.text("mount");
+    let (text, place) = section.text("id")?;
+    into.unique(ids, text.to_owned(), &place, "a resource with this identifier");
+    let url = into.take(&place, identifier(text));
+    let (mount, mount_place) = match (set, &url) {
+        (Some((mount, place)), _) => (into.take(&place, mount_of(mount)), place),
+        (None, Some(url)) => {
+            let mount = mount_of(url.path).map_err(|wrong| {
+                Wrong::with(wrong.message, "set `mount` to the path it is served below")
+            });
+            (into.take(&place, mount), place)
+        }
+        (None, None) => return None,
+    };
+    let (url, mount) = (url?, mount?);
+    let authority = url.authority();
+    let key = format!("{authority}{mount}");
+    let what = format!("a resource at `{}`", value::shown(&key));
+    into.unique(places, key, &mount_place, &what);
+    Some(Identity { id: text.into(), authority, mount })
+}
+
+/// RFC 9728 §1.2 and §3: a URL without query and fragment; with a slash at its end it would be another
+/// identifier for the same thing. Case of the host is refused for the same reason: `aud` is compared exactly.
+fn identifier(text: &str) -> Result<Url<'_>, Wrong> {
+    let url = Url::parse(text)?;
+    if text.contains('*') {
+        let message = format!("`{}` has a `*`: an audience is one resource", value::shown(text));
+        return Err(Wrong::new(message));
+    }
+    match text.strip_suffix('/') {
+        Some(bare) => Err(Wrong::with(
+            format!("`{}` ends with `/`, and audiences are compared exactly", value::shown(text)),
+            format!("write `{}`", value::shown(bare)),
+        )),
+        None => Ok(url),
+    }
+}
+
+/// A path that every server reads alike: unreserved characters only. `/` is the root, as is none.
+fn mount_of(text: &str) -> Result<Box<str>, Wrong> {
+    if text == "/" {
+        return Ok("".into());
+    }
+    value::path_below(text)?;
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~/".contains(c)) {
+        return Ok(text.into());
+    }
+    Err(Wrong::new(format!(
+        "path `{}` has a character other than letters, digits, `-`, `.`, `_`, `~` and `/`",
+        value::shown(text)
+    )))
+}
+
+/// The indexes of the issuers whose tokens are accepted; `None` where one is not known.
+fn accepted(
+    section: &Section<'_>,
+    issuers: &Names<'_>,
+    into: &mut Reading<'_>,
+) -> Option<Vec<usize>> {
+    let named = section.texts("issuers");
+    if named.is_empty() {
+        return Some((0..issuers.len()).collect());
+    }
+    let found: Vec<Option<usize>> =
+        named.iter().map(|(name, place)| issuers.find(name, place, "`[[issuer]]`", into)).collect();
+    let found: Option<BTreeSet<usize>> = found.into_iter().collect();
+    Some(found?.into_iter().collect())
+}
+
+/// R-VER-032: metadata must not send agents to a server whose tokens are refused, nor hide one whose
+/// tokens are accepted.
+fn authorization_servers(
+    section: &Section<'_>,
+    accepted: &[usize],
+    issuers: &Names<'_>,
+    into: &mut Reading<'_>,
+) {
+    let key = "authorization_servers";
+    let accepted: Option<BTreeSet<&str>> = accepted.iter().map(|n| issuers.name(*n)).collect();
+    let Some(accepted) = accepted.filter(|_| section.has(key)) else { return };
+    let named: BTreeSet<&str> = section.texts(key).into_iter().map(|(text, _)| text).collect();
+    let missing: Vec<&str> = accepted.difference(&named).copied().collect();
+    let extra: Vec<&str> = named.difference(&accepted).copied().collect();
+    let mut differences = Vec::new();
+    if !missing.is_empty() {
+        differences.push(format!("{} is accepted and not named", list(&missing)));
+    }
+    if !extra.is_empty() {
+        differences.push(format!("{} is named and not accepted", list(&extra)));
+    }
+    if !differences.is_empty() {
+        let place: Place = section.place_of(key);
+        let message = format!("differs from the accepted issuers: {}", differences.join("; "));
+        into.problems.hint(&place, message, "leave it out: it is derived from `issuers`");
+    }
+}
+
+/// A URL for people, which may have a query and a fragment.
+fn link(text: &str) -> Result<Box<str>, Wrong> {
+    let bare = text.split(['?', '#']).next().unwrap_or(text);
+    Url::parse(bare).map(|_| text.into())
+}
+
+fn guidance(section: &Section<'_>, into: &mut Reading<'_>) -> Guidance {
+    Guidance {
+        enabled: section.switch("enabled"),
+        profile_uri: into.one(section, "profile_uri", link),
+        constraints: section.json("constraints"),
+        required_claims: section
+            .texts("required_claims")
+            .into_iter()
+            .map(|(text, _)| text.into())
+            .collect(),
+    }
+}
