@@ -41,8 +41,11 @@ fn text(path: &Path) -> Result<String, String> {
 
 fn check_files(reading: &mut Reading<'_>) {
     for file in std::mem::take(&mut reading.files) {
-        let opened = File::open(&file.path).and_then(|open| open.metadata());
-        match opened {
+        // What it is comes first: to open a pipe is to wait for whoever writes to it.
+        let found = fs::metadata(&file.path).and_then(|found| {
+            if found.is_file() { File::open(&file.path).map(|_| found) } else { Ok(found) }
+        });
+        match found {
             Ok(found) if !found.is_file() => {
                 reading
                     .problems
