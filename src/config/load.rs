@@ -41,8 +41,11 @@ fn text(path: &Path) -> Result<String, String> {
 
 fn check_files(reading: &mut Reading<'_>) {
     for file in std::mem::take(&mut reading.files) {
-        let opened = File::open(&file.path).and_then(|open| open.metadata());
-        match opened {
+        // What it is comes first: to open a pipe is to wait for whoever writes to it.
+        let found = fs::metadata(&file.path).and_then(|found| {
+            if found.is_file() { File::open(&file.path).map(|_| found) } else { Ok(found) }
+        });
+        match found {
             Ok(found) if !found.is_file() => {
                 reading
                     .problems
@@ -86,5 +89,82 @@ fn why(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         kind => kind.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn example(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples").join(name)
+    }
+
+    fn loaded(path: &Path) -> Config {
+        let environment = |name: &str| {
+            ["ORDERS_TOKEN", "BILLING_KEY"].contains(&name).then(|| "sample".to_owned())
+        };
+        load(path, &environment).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    #[test]
+    fn the_examples_load() {
+        for name in ["sidecar", "gateway", "behind-proxy"] {
+            let config = loaded(&example(name).join("opgate.toml"));
+            assert!(config.audit.directory.is_absolute(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_an_edge_loads_with_a_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["tools.example.com".to_owned()]).unwrap();
+        let key = made.signing_key.serialize_pem();
+        for (name, text) in [
+            ("tls.crt", made.cert.pem()),
+            ("agents.pem", made.cert.pem()),
+            ("tls.key", key),
+            ("opgate.toml", fs::read_to_string(example("tls-edge").join("opgate.toml")).unwrap()),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let key = folder.path().join("tls.key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        let config = loaded(&folder.path().join("opgate.toml"));
+        assert_eq!(config.gate.tls.unwrap().key, key);
+        let warned: Vec<&str> = config.warnings.iter().map(|w| w.key.as_str()).collect();
+        assert_eq!(warned, ["gate.tls.key"]);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(loaded(&folder.path().join("opgate.toml")).warnings, []);
+    }
+
+    #[test]
+    fn files_and_secrets_that_are_not_there_are_problems_beside_all_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = fs::read_to_string(example("gateway").join("opgate.toml")).unwrap();
+        let path = folder.path().join("opgate.toml");
+        fs::write(&path, text.replace("\"256KiB\"", "\"256KB\"")).unwrap();
+        let problems = load(&path, &|_| None).unwrap_err();
+        let keys: Vec<&str> = problems.all().iter().map(|problem| problem.key.as_str()).collect();
+        let expected = [
+            "issuer[0].jwks_file",
+            "upstream[0].credential.secret.env",
+            "upstream[1].credential.secret.env",
+            "resource[0].body_limit",
+        ];
+        assert_eq!(keys, expected, "{problems}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |path: &Path| load(path, &|_| None).unwrap_err().all()[0].message.clone();
+        assert_eq!(message(&folder.path().join("none")), "cannot be read: there is no such file");
+        let path = folder.path().join("latin1.toml");
+        fs::write(&path, b"# caf\xe9\n").unwrap();
+        assert_eq!(message(&path), "is not UTF-8: byte 5 is wrong");
+        assert_eq!(message(Path::new("/dev/zero")), "is larger than 4194304 bytes");
     }
 }

@@ -153,6 +153,7 @@ impl<'a> Collector<'a> {
     /// The warnings when nothing is wrong, else everything that is, in the order of the file.
     pub(super) fn finish(mut self) -> Result<Vec<Problem>, Problems> {
         self.problems.sort_by_key(|problem| (problem.line, problem.column));
+        self.warnings.sort_by_key(|warning| (warning.line, warning.column));
         self.problems.dedup_by(|one, other| one.same_place(other));
         if self.problems.is_empty() { Ok(self.warnings) } else { Err(Problems(self.problems)) }
     }
@@ -182,9 +183,11 @@ impl<'a> Collector<'a> {
 /// written into the file against the rule, because problems end up in logs.
 fn printable(line: &str) -> Option<String> {
     const LONGEST: usize = 160;
-    const TELLING: [&str; 4] = ["secret", "credential", "password", "tag_key"];
+    const TELLING: [&str; 5] = ["secret", "credential", "password", "scheme", "tag_key"];
     let lower = line.to_ascii_lowercase();
-    if line.trim().is_empty() || line.len() > LONGEST || TELLING.iter().any(|w| lower.contains(w)) {
+    // Before an `@` there may be the password of a URL.
+    let telling = line.contains('@') || TELLING.iter().any(|word| lower.contains(word));
+    if line.trim().is_empty() || line.len() > LONGEST || telling {
         return None;
     }
     Some(line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())

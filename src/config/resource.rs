@@ -121,7 +121,7 @@ fn identity(
 }
 
 /// RFC 9728 §1.2 and §3: a URL without query and fragment; with a slash at its end it would be another
-/// identifier for the same thing. Case of the host is refused for the same reason: `aud` is compared exactly.
+/// identifier for the same thing.
 fn identifier(text: &str) -> Result<Url<'_>, Wrong> {
     let url = Url::parse(text)?;
     if text.contains('*') {

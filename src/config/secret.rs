@@ -1,7 +1,9 @@
 //! Secrets: named by reference in the file, read at load, wiped from every message.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// Where a secret is: `{ file = "…" }` or `{ env = "…" }`. Never in the configuration itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ impl<T> fmt::Debug for Secret<T> {
     }
 }
 
+/// The longest secret that is read, in bytes.
+const LONGEST: usize = 64 * 1_024;
+
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
@@ -42,7 +47,10 @@ pub enum SecretError {
     Empty,
     /// The file cannot be read.
     #[error("the secret's file cannot be read")]
-    File(#[source] std::io::Error),
+    File(#[source] io::Error),
+    /// It is longer than any secret is: the wrong file.
+    #[error("the secret is longer than {LONGEST} bytes")]
+    Long,
     /// The variable is not set.
     #[error("environment variable `{0}` is not set")]
     Unset(Box<str>),
@@ -58,8 +66,11 @@ impl Reference {
             Self::Env(name) => {
                 environment(name).ok_or_else(|| SecretError::Unset(name.clone()))?.into_bytes()
             }
-            Self::File(path) => std::fs::read(path).map_err(SecretError::File)?,
+            Self::File(path) => read_bounded(path).map_err(SecretError::File)?,
         };
+        if bytes.len() > LONGEST {
+            return Err(SecretError::Long);
+        }
         if matches!(self, Self::File(_)) && bytes.last() == Some(&b'\n') {
             bytes.pop();
             if bytes.last() == Some(&b'\r') {
@@ -68,6 +79,14 @@ impl Reference {
         }
         if bytes.is_empty() { Err(SecretError::Empty) } else { Ok(Secret::new(bytes)) }
     }
+}
+
+/// At most one byte more than is allowed, so that it shows.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(LONGEST).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -84,5 +103,7 @@ mod tests {
         assert!(matches!(reference.read(&|_| None), Err(SecretError::Empty)));
         let unset = Reference::Env("ABSENT".into());
         assert!(matches!(unset.read(&|_| None), Err(SecretError::Unset(_))));
+        let endless = Reference::File("/dev/zero".into());
+        assert!(matches!(endless.read(&|_| None), Err(SecretError::Long)));
     }
 }

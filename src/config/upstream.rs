@@ -73,8 +73,9 @@ fn scheme(text: &str) -> Result<Box<str>, Wrong> {
     if text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)) {
         return Ok(text.into());
     }
+    // What stands there may be the secret itself, and is not shown.
     Err(Wrong::with(
-        format!("`{}` is not a scheme", value::shown(text)),
+        "is not a scheme",
         "one word, as in `Bearer`: the space after it and the secret are added",
     ))
 }
@@ -82,8 +83,7 @@ fn scheme(text: &str) -> Result<Box<str>, Wrong> {
 fn health(upstream: &Section<'_>, into: &mut Reading<'_>) -> Option<Health> {
     let section = upstream.table("health");
     let path = into.one(&section, "path", |text| {
-        let bare = text.split('?').next().unwrap_or(text);
-        if bare.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
+        if text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok() {
             return Ok(Box::<str>::from(text));
         }
         Err(Wrong::new(format!("`{}` is not a path that begins with `/`", value::shown(text))))

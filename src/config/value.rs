@@ -136,7 +136,7 @@ fn duration_text(millis: u64) -> String {
             return format!("{}{unit}", millis / length);
         }
     }
-    format!("{millis}ms")
+    if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
 }
 
 fn size_text(bytes: u64) -> String {
@@ -184,15 +184,19 @@ impl<'a> Url<'a> {
         let (secure, rest) = match text.split_once("://") {
             Some(("https", rest)) => (true, rest),
             Some(("http", rest)) => (false, rest),
+            _ if text.contains('@') => {
+                return Err(Wrong::new("is not a URL that begins with `http://` or `https://`"));
+            }
             _ => return Err(wrong("is not a URL that begins with `http://` or `https://`")),
         };
+        let at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        // What stands there may be a password, and is not shown.
+        if authority.contains('@') {
+            return Err(Wrong::new("has user information: a credential is never part of a URL"));
+        }
         if rest.contains('?') || rest.contains('#') {
             return Err(wrong("has a query or a fragment"));
-        }
-        let at = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        if authority.contains('@') {
-            return Err(wrong("has user information: a credential is never part of a URL"));
         }
         let (host, port) = host_and_port(authority).ok_or_else(|| wrong("has no valid host"))?;
         if !path.chars().all(is_path_character) {

@@ -1,4 +1,9 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::config::{Durability, reference};
 
 /// A configuration that is right and short.
 const SMALL: &str = r#"[gate]
@@ -18,6 +23,9 @@ method = "GET"
 path = "/products/**"
 "#;
 
+/// Every key that there is.
+const EVERYTHING: &str = include_str!("everything.toml");
+
 fn read_text(text: &str) -> Result<Config, Problems> {
     parse(text, Path::new("opgate.toml"))
 }
@@ -32,11 +40,523 @@ fn a_small_configuration_has_every_default() {
     assert_eq!(config.limits.connections, 20_000);
     assert_eq!(config.limits.header_bytes, 32 * 1_024);
     assert_eq!(config.gate.drain, std::time::Duration::from_secs(30));
-    assert_eq!(config.audit.durability, super::super::Durability::Sync);
+    assert_eq!(config.audit.durability, Durability::Sync);
     assert_eq!(config.audit.directory, Path::new("audit"));
     assert_eq!(config.issuers[0].trust.algorithms.len(), 5);
     assert!(config.resources[0].guidance.enabled);
     assert!(config.admin.is_none());
     assert_eq!(config.digest.len(), 64);
     assert_eq!(config.warnings, []);
+}
+
+/// What is written instead of what in [`SMALL`], and the first line of the first problem, less the file.
+const BAD: &[(&str, &str, &str)] = &[
+    (
+        r#"origin = "https://tools.example.com""#,
+        r#"orgin = "https://tools.example.com""#,
+        "1:1: gate.origin: missing: this key is required",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        r#"listen = "localhost:8443""#,
+        "2:10: gate.listen: `localhost:8443` is not an endpoint",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        r#"listen = ["127.0.0.1:8443", "127.0.0.1:8443"]"#,
+        "2:29: gate.listen[1]: an earlier listener has this endpoint",
+    ),
+    (r#"listen = "127.0.0.1:8443""#, "listen = []", "2:10: gate.listen: expected at least one"),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\ndrain = 30",
+        "3:9: gate.drain: expected a duration such as `250ms`, `30s`, `5m`, `24h` or `7d`, found integer",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nforwarded = \"legcy\"",
+        "3:13: gate.forwarded: `legcy` is not one of `both`, `none`, `standard`, `legacy`",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nhosts = [\"https://other\"]",
+        "3:10: gate.hosts[0]: `https://other` is not an authority",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\ntrusted_hops = [\"10.0.0.0/40\"]",
+        "3:17: gate.trusted_hops[0]: `10.0.0.0/40` is not a network",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\ntls = { certificate = \"a\", key = \"b\", client_certificate = \"verify\" }",
+        "3:60: gate.tls.client_certificate: `verify` needs `client_ca`: the roots to verify against",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\ntls = { certificate = \"a\", key = \"b\", client_ca = \"c\" }",
+        "3:51: gate.tls.client_ca: does nothing while `client_certificate` is `none`",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        r#"origin = "https://tools.example.com/""#,
+        "3:10: gate.origin: `https://tools.example.com/` has a path",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        r#"origin = "ftp://tools.example.com""#,
+        "3:10: gate.origin: `ftp://tools.example.com` is not a URL that begins with `http://` or `https://`",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[admin]\nlisten = \"127.0.0.1:8443\"",
+        "5:10: admin.listen: is an endpoint of the gate too",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[limits]\nconnections = 0",
+        "5:15: limits.connections: expected a whole number from 1 to 1000000",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[limits]\nheader_bytes = \"64KB\"",
+        "5:16: limits.header_bytes: `64KB` is not a number of bytes such as 4096, `64KiB` or `1MiB`",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[audit]\ninterval = \"1s\"",
+        "5:12: audit.interval: `1s` is out of range: from 1ms to 100ms",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[audit]\ntag_key = { file = \"a\", env = \"B\" }",
+        "5:11: audit.tag_key: exactly one of `file` and `env` says where the secret is",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\n[audit]\ntag_key = {}",
+        "5:11: audit.tag_key: exactly one of `file` and `env` says where the secret is",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        r#"issuer = "http://as.example.com""#,
+        "5:10: issuer[0].issuer: `http://as.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nleeway = \"3m\"",
+        "6:10: issuer[0].leeway: `3m` is out of range: from 0s to 2m",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nalgorithms = [\"HS256\"]",
+        "6:15: issuer[0].algorithms[0]: `HS256` is symmetric: who can verify with it can also forge",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nalgorithms = [\"none\"]",
+        "6:15: issuer[0].algorithms[0]: `none` is no signature, and is never accepted",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nalgorithms = [\"ES265\"]",
+        "6:15: issuer[0].algorithms[0]: `ES265` is not a supported algorithm",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nalgorithms = []",
+        "6:14: issuer[0].algorithms: allows no algorithm, so that no token is ever valid",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\njwks_file = \"a\"\njwks_uri = \"https://as.example.com/jwks\"",
+        "7:12: issuer[0].jwks_uri: keys come from `jwks_file` or from `jwks_uri`, not from both",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\njwks_uri = \"http://as.example.com/jwks\"",
+        "6:12: issuer[0].jwks_uri: `http://as.example.com/jwks` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\n[[issuer]]\nissuer = \"https://as.example.com\"",
+        "7:10: issuer[1].issuer: this issuer is already on line 5",
+    ),
+    (
+        r#"name = "shop""#,
+        r#"name = "the shop""#,
+        "7:8: upstream[0].name: `the shop` is not a name: at most 128 letters, digits and `-`, `.`, `_`, `/`, `:`",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\n[[upstream]]\nname = \"shop\"\nurl = \"unix:/run/x.sock\"",
+        "10:8: upstream[1].name: an upstream of this name is already on line 7",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        r#"url = "127.0.0.1:9000""#,
+        "8:7: upstream[0].url: `127.0.0.1:9000` is not a URL that begins with `http://` or `https://`",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        r#"url = "http://user:pass@127.0.0.1:9000""#,
+        "8:7: upstream[0].url: has user information: a credential is never part of a URL",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\nclient_key = \"k\"",
+        "9:14: upstream[0].client_key: needs `client_certificate` beside it",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\ncredential = { header = \"content-length\", secret = { env = \"A\" } }",
+        "9:25: upstream[0].credential.header: `content-length` belongs to the connection or frames the message: the gate sets it itself",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\ncredential = { scheme = \"Bearer \", secret = { env = \"A\" } }",
+        "9:25: upstream[0].credential.scheme: is not a scheme",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\ncredential = \"hunter2\"",
+        "9:14: upstream[0].credential: expected a table, found string",
+    ),
+    (
+        r#"url = "http://127.0.0.1:9000""#,
+        "url = \"http://127.0.0.1:9000\"\nhealth = { path = \"healthz\" }",
+        "9:19: upstream[0].health.path: `healthz` is not a path that begins with `/`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        r#"upstream = "shpo""#,
+        "11:12: resource[0].upstream: no `[[upstream]]` is `shpo`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nissuers = [\"https://as.example.org\"]",
+        "12:12: resource[0].issuers[0]: no `[[issuer]]` is `https://as.example.org`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nauthorization_servers = [\"https://other.example\"]",
+        "12:25: resource[0].authorization_servers: differs from the accepted issuers: `https://as.example.com` is accepted and not named; `https://other.example` is named and not accepted",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\ninsufficient_authorization_status = 402",
+        "12:37: resource[0].insufficient_authorization_status: expected 401 or 403",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nmount = \"/a/../b\"",
+        "12:9: resource[0].mount: path `/a/../b` has an empty, `.` or `..` segment",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nmount = \"/a%2Fb\"",
+        "12:9: resource[0].mount: path `/a%2Fb` has a character that not every server reads alike",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nstrip = [\"transfer-encoding\"]",
+        "12:10: resource[0].strip[0]: `transfer-encoding` belongs to the connection or frames the message: the gate sets it itself",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nscopes = [\"read write\"]",
+        "12:11: resource[0].scopes[0]: `read write` is not a scope",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        r#"id = "https://tools.example.com/shop/""#,
+        "10:6: resource[0].id: `https://tools.example.com/shop/` ends with `/`, and audiences are compared exactly",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        r#"id = "https://tools.example.com/shop?x=1""#,
+        "10:6: resource[0].id: `https://tools.example.com/shop?x=1` has a query or a fragment",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        r#"id = "https://tools.example.com/*""#,
+        "10:6: resource[0].id: `https://tools.example.com/*` has a `*`: an audience is one resource",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        r#"id = "https://tools.example.com/a@b""#,
+        "10:6: resource[0].id: path `/a@b` has a character other than letters, digits, `-`, `.`, `_`, `~` and `/`",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        r#"id = "urn:shop""#,
+        "10:6: resource[0].id: `urn:shop` is not a URL that begins with `http://` or `https://`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource]]\nid = \"https://tools.example.com/shop\"\nmount = \"/other\"\nupstream = \"shop\"\n[[resource.operation]]\nmethod = \"GET\"\npath = \"/\"",
+        "17:6: resource[1].id: a resource with this identifier is already on line 10",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource]]\nid = \"https://tools.example.com/other\"\nmount = \"/shop\"\nupstream = \"shop\"\n[[resource.operation]]\nmethod = \"GET\"\npath = \"/\"",
+        "18:9: resource[1].mount: a resource at `tools.example.com/shop` is already on line 10",
+    ),
+    (
+        r#"path = "/products/**""#,
+        r#"path = "products""#,
+        "15:8: resource[0].operation[0].path: a path glob begins with `/`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        r#"path = "/products/{id}""#,
+        "15:8: resource[0].operation[0].path: `{` is not allowed in a path glob: only `*` and `**` are special",
+    ),
+    (
+        r#"method = "GET""#,
+        r#"method = "get""#,
+        "14:10: resource[0].operation[0].method: `get` is not upper case, and methods are compared exactly",
+    ),
+    (
+        r#"method = "GET""#,
+        r#"method = ["GET", "GET"]"#,
+        "14:18: resource[0].operation[0].method[1]: `GET` is listed twice",
+    ),
+    (
+        r#"method = "GET""#,
+        r#"method = "CONNECT""#,
+        "14:10: resource[0].operation[0].method: `CONNECT` is never forwarded",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource.operation]]\naction = \"find\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "19:8: resource[0].operation[1].path: `GET /products/**` is `find` here and `search` on line 12",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource.operation]]\naction = \"one\"\nmethod = \"GET\"\npath = \"/products/1\"",
+        "19:8: resource[0].operation[1].path: is never reached: `/products/**` on line 12 covers it",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource.deny]]\npath = \"/**\"",
+        "15:8: resource[0].operation[0].path: can never be allowed: the denial of `/**` on line 16 covers it",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"\n",
+        "",
+        "9:1: resource[0].operation: at least one `[[resource.operation]]` is required",
+    ),
+    (
+        "[[upstream]]\nname = \"shop\"\nurl = \"http://127.0.0.1:9000\"\n",
+        "",
+        "1:1: upstream: at least one `[[upstream]]` is required",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = ",
+        "3:10: string values must be quoted, expected literal string",
+    ),
+    (
+        r#"origin = "https://tools.example.com""#,
+        "origin = \"https://tools.example.com\"\nlisten = \"127.0.0.1:1\"",
+        "4:1: duplicate key",
+    ),
+];
+
+#[test]
+fn every_mistake_is_named_where_it_is() {
+    for (from, to, expected) in BAD {
+        assert!(SMALL.contains(from), "{from}");
+        let problems = read_text(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
+        let first = problems.lines().next().unwrap();
+        assert_eq!(first, format!("opgate.toml:{expected}"), "{to}");
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once_and_in_order() {
+    let text = r#"[gate]
+listen = "127.0.0.1"
+origin = "https://tools.example.com/x"
+drian = "30s"
+[limits]
+connections = 0
+[[issuer]]
+issuer = "http://as.example.com"
+leeway = "5m"
+[[upstream]]
+name = "shop"
+url = "ftp://127.0.0.1"
+[[resource]]
+id = "https://tools.example.com/shop/"
+upstream = "shpo"
+[[resource.operation]]
+method = "get"
+path = "products"
+[audit]
+durability = "fsync"
+"#;
+    let problems = read_text(text).unwrap_err();
+    let lines: Vec<usize> = problems.all().iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [2, 3, 4, 6, 8, 9, 12, 14, 15, 17, 18, 20], "{problems}");
+}
+
+#[test]
+fn a_problem_is_shown_with_its_line_and_what_to_do() {
+    let shown = read_text(&SMALL.replace("upstream = \"shop\"", "upstream = \"shpo\""));
+    assert_eq!(
+        shown.unwrap_err().to_string(),
+        "opgate.toml:11:12: resource[0].upstream: no `[[upstream]]` is `shpo`\n\
+         11 | upstream = \"shpo\"\n   |            ^^^^^^\n  = did you mean `shop`?"
+    );
+}
+
+#[test]
+fn problems_of_syntax_do_not_hide_each_other_and_raise_no_false_ones() {
+    let text =
+        SMALL.replace("name = \"shop\"", "name = shop\nurll = 1").replace("\"GET\"", "\"GET");
+    let problems = read_text(&text).unwrap_err();
+    let lines: BTreeSet<usize> = problems.all().iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, BTreeSet::from([7, 8, 15]), "{problems}");
+}
+
+#[test]
+fn a_broken_table_can_still_be_referred_to() {
+    let text = SMALL.replace("http://127.0.0.1:9000", "nowhere");
+    assert_eq!(read_text(&text).unwrap_err().all().len(), 1);
+    let text = SMALL.replace("name = \"shop\"\n", "");
+    assert_eq!(read_text(&text).unwrap_err().all().len(), 1);
+}
+
+#[test]
+fn what_may_be_a_secret_is_never_shown() {
+    for (from, to) in [
+        ("http://127.0.0.1", "http://gate:hunter2@127.0.0.1"),
+        ("http://127.0.0.1", "gate:hunter2@127.0.0.1"),
+        ("name = \"shop\"", "name = \"shop\"\ncredential = \"hunter2\""),
+        ("name = \"shop\"", "name = \"shop\"\ncredential = { secret = \"hunter2\" }"),
+        ("name = \"shop\"", "name = \"shop\"\ncredential = { secret = hunter2 }"),
+        (
+            "name = \"shop\"",
+            "name = \"shop\"\n[upstream.credential]\nscheme = \"Bearer hunter2\"\n[[upstream]]\nname = \"x\"",
+        ),
+    ] {
+        let shown = read_text(&SMALL.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_doubtful_is_a_warning() {
+    let text = SMALL.replace("127.0.0.1:8443", "0.0.0.0:8443");
+    let text = format!("{text}[admin]\nlisten = \"0.0.0.0:9901\"\n");
+    let config = read_text(&text).unwrap();
+    let keys: Vec<&str> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(keys, ["gate.listen", "admin.listen"]);
+}
+
+#[test]
+fn every_key_can_be_set_and_is_in_the_reference_and_the_schema() {
+    // A secret has one place, so its other key is set in a second text.
+    let other =
+        EVERYTHING.replace("tag_key = { file = \"tag.key\" }", "tag_key = { env = \"TAG\" }");
+    let mut set = BTreeSet::new();
+    for text in [EVERYTHING, &other] {
+        if let Err(problems) = read_text(text) {
+            panic!("{problems}");
+        }
+        keys_in("", &text.parse::<toml::Table>().unwrap(), &mut set);
+    }
+    let (markdown, schema) = (reference::markdown(), reference::json_schema().to_string());
+    for key in reference::KEYS {
+        let (section, name) = (key.section, key.name);
+        assert!(
+            set.contains(&(section.to_owned(), name.to_owned())),
+            "{section}.{name} is not set"
+        );
+        assert!(markdown.contains(&format!("| `{name}` | ")), "{section}.{name}");
+        assert!(markdown.contains(key.meaning), "{section}.{name}");
+        assert!(schema.contains(&format!("\"{name}\":")), "{section}.{name}");
+    }
+}
+
+/// Section and name of every key in a table; arrays of tables are entered.
+fn keys_in(section: &str, table: &toml::Table, into: &mut BTreeSet<(String, String)>) {
+    for (name, value) in table {
+        into.insert((section.to_owned(), name.clone()));
+        let inner = format!("{section}.{name}");
+        let inner = inner.trim_start_matches('.');
+        let tables = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for table in tables.iter().filter_map(toml::Value::as_table) {
+            keys_in(inner, table, into);
+        }
+    }
+}
+
+#[test]
+fn the_values_of_every_key_arrive() {
+    let config = read_text(EVERYTHING).unwrap();
+    let shop = &config.resources[0];
+    assert_eq!((&*shop.mount, &*shop.authority), ("/agents/shop", "tools.example.com:8443"));
+    assert_eq!(shop.issuers, [0]);
+    assert_eq!(config.resources[1].issuers, [0, 1]);
+    assert_eq!(config.resources[1].upstream, 1);
+    assert_eq!(shop.insufficient_authorization_status, http::StatusCode::UNAUTHORIZED);
+    assert_eq!(shop.guidance.constraints.as_ref().unwrap()["amount"]["maximum"], 100);
+    assert!(config.issuers[0].trust.allow_typ_absent && config.issuers[0].trust.allow_typ_jwt);
+    assert_eq!(config.gate.listen.len(), 3);
+    assert_eq!(config.upstreams[0].targets[0].prefix.as_ref(), "/v2");
+    assert_eq!(config.audit.queue_bytes, 1 << 20);
+}
+
+/// Takes lines away, doubles them, and changes characters.
+fn mutated(text: &str, edits: &[(u8, usize, char)]) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (what, at, character) in edits {
+        let at = at % lines.len().max(1);
+        match (what % 3, lines.get(at).cloned()) {
+            (0, Some(_)) => drop(lines.remove(at)),
+            (1, Some(line)) => lines.insert(at, line),
+            (_, Some(line)) => {
+                let mut characters: Vec<char> = line.chars().collect();
+                let position = usize::from(*what) % (characters.len() + 1);
+                characters.splice(position..(position + 1).min(characters.len()), [*character]);
+                lines[at] = characters.into_iter().collect();
+            }
+            (_, None) => {}
+        }
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_configuration_never_ends_the_process(
+        edits in prop::collection::vec((any::<u8>(), any::<usize>(), any::<char>()), 1..8),
+        short in any::<bool>(),
+    ) {
+        let text = mutated(if short { SMALL } else { EVERYTHING }, &edits);
+        if let Err(problems) = read_text(&text) {
+            prop_assert!(!problems.all().is_empty());
+            prop_assert!(problems.all().iter().all(|problem| problem.line > 0));
+        }
+    }
+
+    #[test]
+    fn no_text_ends_the_process(text in "\\PC{0,200}") {
+        prop_assert!(read_text(&text).is_err());
+    }
+}
+
+#[test]
+fn endless_nesting_does_not_exhaust_the_stack() {
+    for text in [
+        format!("a={}", "[".repeat(100_000)),
+        "[[".repeat(100_000),
+        format!("[[resource]]\nguidance.constraints{} = 1\n", ".a".repeat(100_000)),
+        format!("[[resource]]\nguidance.constraints = {}\n", "{a=".repeat(100_000)),
+    ] {
+        assert!(read_text(&text).is_err());
+    }
 }
