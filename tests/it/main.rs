@@ -13,6 +13,8 @@
 mod architecture;
 mod framing;
 mod headers;
+mod keys;
 mod paths;
+mod refusals;
 mod support;
 mod token;
