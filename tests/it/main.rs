@@ -8,13 +8,21 @@
     clippy::string_slice,
     reason = "a test that cannot go on fails, and says where"
 )]
+#![expect(
+    clippy::assigning_clones,
+    clippy::format_push_string,
+    reason = "plain text, not a hot path"
+)]
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
 mod architecture;
+mod forwarding;
 mod framing;
 mod headers;
+mod journal;
 mod keys;
 mod paths;
 mod refusals;
+mod serving;
 mod support;
 mod token;
