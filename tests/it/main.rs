@@ -16,6 +16,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
 mod architecture;
+mod claims;
 mod forwarding;
 mod framing;
 mod headers;
