@@ -1,5 +1,29 @@
 //! The integration tests: one binary, real sockets, tests named for the rules they show.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails, and says where")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on fails, and says where"
+)]
+#![expect(
+    clippy::assigning_clones,
+    clippy::format_push_string,
+    reason = "plain text, not a hot path"
+)]
+#![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
 mod architecture;
+mod claims;
+mod forwarding;
+mod framing;
+mod headers;
+mod journal;
+mod keys;
+mod paths;
+mod refusals;
+mod serving;
+mod support;
+mod token;

@@ -1,0 +1,33 @@
+//! What the tests stand on: the gate as a process, an upstream that records every byte, an issuer of
+//! good and bad tokens, and clients that send what they are told.
+
+pub(crate) mod challenge;
+pub(crate) mod client;
+pub(crate) mod echo;
+pub(crate) mod gate;
+pub(crate) mod issuer;
+pub(crate) mod jwks;
+pub(crate) mod tls;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) use self::client::{Connection, Response, request};
+pub(crate) use self::echo::{Echo, Exchange};
+pub(crate) use self::gate::{Gate, Setup};
+pub(crate) use self::issuer::{Key, Token};
+
+/// The longest that anything in a test is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until `ready` gives something, and fails with `what` when it does not.
+pub(crate) fn eventually<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
