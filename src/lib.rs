@@ -28,4 +28,8 @@ pub mod journal;
 pub mod state;
 
 // Layer 5: the servers.
+pub mod admin;
 pub mod proxy;
+
+// Layer 6: the command line.
+pub mod cli;

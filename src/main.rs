@@ -1,3 +1,7 @@
 //! `opgate`: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    opgate::cli::run()
+}

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::model::reason::Reason;
+use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 
 use super::line::Members;
@@ -69,7 +69,7 @@ pub struct Decision<'a> {
     /// The trace the call belongs to.
     pub trace: Option<Trace<'a>>,
     /// Why the call is refused; `None` when it is allowed.
-    pub refusal: Option<Reason>,
+    pub refusal: Option<Denial>,
     /// Whether the call is forwarded whatever was decided (`mode = "observe"`).
     pub observed: bool,
     /// How the record is kept.
@@ -188,7 +188,10 @@ impl Decision<'_> {
         if self.observed {
             to.word("mode", "observe");
         }
-        to.word("reason", self.refusal.map_or("granted", Reason::code));
+        to.word("reason", self.refusal.map_or("granted", |denial| denial.reason.code()));
+        if let Some(about) = self.refusal.and_then(|denial| denial.about) {
+            to.word("about", about);
+        }
         to.word("durability", self.kept.word());
     }
 }
@@ -588,7 +591,7 @@ mod tests {
         let tag = Tagger::new(b"k").tag(b"v");
         let long = "i".repeat(5_000);
         let body = Decision {
-            refusal: Some(Reason::SignatureInvalid),
+            refusal: Some(Reason::SignatureInvalid.into()),
             token: None,
             unverified: Some(Unverified { issuer: Some(&long), ..Unverified::default() }),
             observed: true,

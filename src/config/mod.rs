@@ -22,6 +22,7 @@ mod value;
 pub use load::load;
 pub use parse::parse;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,6 +61,15 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// A Unix socket: `unix:/run/opgate.sock`.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[gate]`: the listeners and how agents reach them.

@@ -1,5 +1,10 @@
 //! The audit log on disk.
 
+pub mod disk;
+pub mod floods;
+pub mod reader;
 pub mod recovery;
 pub mod segment;
+pub mod stamp;
 pub mod tag_key;
+pub mod writer;

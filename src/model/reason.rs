@@ -54,8 +54,6 @@ reasons! {
     NoRoute => "no_route",
     /// The path could be read differently by another reader (400).
     PathAmbiguous => "path_ambiguous",
-    /// Too many refused calls from one source (429).
-    RatePreauth => "rate_preauth",
     /// A protocol upgrade that the resource does not allow (501).
     UpgradeRefused => "upgrade_refused",
 
@@ -155,7 +153,6 @@ impl Reason {
             | Self::MethodUnknown
             | Self::NoRoute
             | Self::PathAmbiguous
-            | Self::RatePreauth
             | Self::UpgradeRefused => Stage::Hygiene,
             Self::CredentialsSeveral
             | Self::SchemeUnsupported

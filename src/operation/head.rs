@@ -90,7 +90,7 @@ impl<'a> Head<'a> {
     /// Reads the head of a request. Refuses what two readers could read differently.
     pub fn read(parts: &'a Parts, transport: Transport<'_>) -> Result<Self, Denial> {
         if parts.method == Method::CONNECT {
-            return Err(Denial::about(Reason::UpgradeRefused, "CONNECT"));
+            return Err(Denial::about(Reason::MethodUnknown, "CONNECT"));
         }
         if !parts.method.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
             return Err(Reason::MethodUnknown.into());

@@ -13,6 +13,8 @@ use crate::operation::head::OVERRIDES;
 pub const DECISION_ID: HeaderName = HeaderName::from_static("x-opgate-decision-id");
 /// Names the record of the decision, as `log/seq`.
 pub const AUDIT_ID: HeaderName = HeaderName::from_static("opgate-audit-id");
+/// W3C trace context.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const AGENT: HeaderName = HeaderName::from_static("x-opgate-agent");
 const CLIENT: HeaderName = HeaderName::from_static("x-opgate-client");
 const USER: HeaderName = HeaderName::from_static("x-opgate-user");
@@ -36,11 +38,12 @@ const HOP_BY_HOP: [&str; 11] = [
 ];
 
 /// Credentials of the agent, which are for this gate alone.
-const CREDENTIALS: [&str; 9] = [
+const CREDENTIALS: [&str; 10] = [
     "authorization",
     "client-cert",
     "client-cert-chain",
     "dpop",
+    "dpop-nonce",
     "workload-identity-token",
     "workload-proof-token",
     "x-agent-operation-token",
@@ -96,7 +99,12 @@ pub fn clean_response(headers: &mut HeaderMap) {
     }
     // An upstream's challenge would send the agent to another authorization server; `Alt-Svc` would
     // send it to another address.
-    for name in [header::WWW_AUTHENTICATE, header::ALT_SVC, DECISION_ID, AUDIT_ID] {
+    for name in [header::WWW_AUTHENTICATE, header::ALT_SVC, AUDIT_ID] {
+        headers.remove(name);
+    }
+    let forged: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-opgate-")).cloned().collect();
+    for name in forged {
         headers.remove(name);
     }
 }
@@ -227,8 +235,8 @@ pub fn tell_identity(headers: &mut HeaderMap, identity: Identity<'_>) {
     }
 }
 
-/// A value that cannot stand in a header is left out: the upstream is told nothing rather than half.
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+/// Sets a header. A value that cannot stand in one is left out: the upstream is told nothing rather than half.
+pub fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

@@ -50,11 +50,14 @@ impl Metadata {
 
     /// The answer to a request for metadata; none for every other request.
     pub fn answer(&self, method: &Method, authority: &str, path: &str) -> Option<Response<Bytes>> {
-        if !path.starts_with(WELL_KNOWN) || !matches!(*method, Method::GET | Method::HEAD) {
-            return None;
-        }
         let by_host = format!("{}{path}", authority.to_ascii_lowercase());
         let document = self.documents.get(by_host.as_str()).or_else(|| self.documents.get(path))?;
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Some(response);
+        }
         let mut response = Response::new(document.clone());
         *response.status_mut() = StatusCode::OK;
         for (name, value) in [

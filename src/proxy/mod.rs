@@ -2,7 +2,15 @@
 
 pub mod body;
 pub mod challenge;
+pub mod connection;
+pub mod entry;
+pub mod forward;
+pub mod framing;
+pub mod gate;
 pub mod headers;
+pub mod listener;
 pub mod metadata;
 pub mod reject;
+pub mod serving;
+pub mod tls;
 pub mod upstream;

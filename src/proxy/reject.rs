@@ -115,12 +115,6 @@ pub const fn of(reason: Reason) -> Shape {
             No,
         ),
         Reason::NoRoute => shape(StatusCode::NOT_FOUND, "not_found", "Nothing is served here", No),
-        Reason::RatePreauth => shape(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "Too many refused requests",
-            No,
-        ),
         Reason::UpgradeRefused => shape(
             StatusCode::NOT_IMPLEMENTED,
             "not_implemented",
@@ -304,7 +298,7 @@ impl Rejection<'_> {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.denial.reason == Reason::MethodNotAllowed {

@@ -3,3 +3,6 @@
 pub mod client;
 pub mod clock;
 pub mod dial;
+pub mod metrics;
+pub mod tasks;
+pub mod telemetry;

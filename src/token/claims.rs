@@ -60,6 +60,9 @@ impl Claims {
         if self.issued.before(issuer.leeway) > now {
             return Err(Denial::about(Reason::IssuedInFuture, "iat"));
         }
+        if self.expires < self.issued {
+            return Err(malformed("exp"));
+        }
         if self.expires.since(self.issued) > issuer.max_lifetime {
             return Err(Denial::about(Reason::LifetimeTooLong, "exp"));
         }

@@ -58,7 +58,7 @@ fn ver_027_every_request_is_one_decision_and_every_allow_one_outcome() {
     assert_eq!(gate.get("/shop/any/1", "a.b.c").status, 401);
     let decision = gate.decision(&id);
     let place = format!("{}/{}", decision["log"].as_str().unwrap(), decision["seq"]);
-    assert_eq!(response.header("x-opgate-audit-id"), Some(place.as_str()));
+    assert_eq!(response.header("opgate-audit-id"), Some(place.as_str()));
     assert_eq!(gate.outcome(&id)["result"], "success");
     assert_eq!(gate.outcome(&id)["http"]["status"], 200);
     assert_eq!(gate.decisions().len(), 3);

@@ -27,3 +27,4 @@ mod refusals;
 mod serving;
 mod support;
 mod token;
+mod vectors;

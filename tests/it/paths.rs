@@ -1,6 +1,6 @@
 //! The path (verification.md step 3): refused where it is ambiguous, otherwise sent as it was judged.
 
-use crate::support::{Echo, Setup, request};
+use crate::support::{Echo, Setup, Token, request};
 
 #[test]
 fn ver_001_what_is_not_routed_is_404_and_never_forwarded() {
@@ -72,7 +72,12 @@ fn ver_002_ambiguous_paths_are_refused() {
     ] {
         let response = gate.get(path, &token);
         assert_eq!(response.status, 400, "{path}");
-        assert_eq!(gate.decision(&response.decision_id())["reason"], "path_ambiguous", "{path}");
+        let decision = gate.decision(&response.decision_id());
+        // A character that no target can hold is found where the head is read.
+        assert!(
+            ["path_ambiguous", "http_malformed"].contains(&decision["reason"].as_str().unwrap()),
+            "{path}"
+        );
         echo.assert_untouched(path);
     }
 }
@@ -121,7 +126,7 @@ fn ver_002_a_glob_star_stays_in_its_segment_and_is_never_empty() {
     let mut setup = Setup::new(&echo);
     setup.resource = r#"authorization = "scope""#.to_owned();
     let gate = setup.start();
-    let token = gate.token();
+    let token = Token::new().without("authorization_details").sign(&gate.setup.key);
     for (path, status) in [
         ("/shop/orders/1", 200),
         ("/shop/orders/1/lines", 404),

@@ -58,9 +58,8 @@ async fn check(target: Arc<Target>, health: Health) {
 /// Asks on a connection of its own, so that a check also shows that connections can be made, and
 /// takes no place from calls.
 async fn ask(target: &Target, health: &Health) -> bool {
-    let Ok(path) = health.path.parse() else { return false };
     let mut request = Request::new(RequestBody::Empty);
-    if target.address(&mut request, &path).is_err() {
+    if target.address(&mut request, &health.path).is_err() {
         return false;
     }
     let response = match target.pool.dialer().connect(&Arc::default()).await {

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::header::HeaderValue;
-use http::uri::PathAndQuery;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -91,9 +90,9 @@ impl SendError {
         match self {
             Self::Body(Fault::TooLarge) => Reason::BodyTooLarge,
             Self::Body(Fault::Idle) => Reason::BodyTimeout,
-            Self::Body(Fault::Aborted | Fault::Expired) | Self::Failed { .. } => {
-                Reason::UpstreamFailed
-            }
+            // The caller went away or broke its own framing.
+            Self::Body(Fault::Aborted) => Reason::HttpMalformed,
+            Self::Body(Fault::Expired) | Self::Failed { .. } => Reason::UpstreamFailed,
             Self::Overloaded => Reason::UpstreamOverloaded,
             Self::Timeout => Reason::UpstreamTimeout,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
@@ -171,17 +170,13 @@ impl Upstream {
 
     /// Sends `request` and waits for the head of the response.
     ///
-    /// The URI is in origin form and its bytes are sent as they are, below the prefix of the
-    /// target; `Host` and the credential are set here, everything else is the caller's.
+    /// `path` is a path and query whose bytes are sent as they are, below the prefix of the target;
+    /// it may be empty. URI, `Host` and the credential are set here, everything else is the caller's.
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,
+        path: &str,
     ) -> Result<Response<UpstreamBody>, SendError> {
-        let path = request
-            .uri()
-            .path_and_query()
-            .cloned()
-            .unwrap_or_else(|| PathAndQuery::from_static("/"));
         if let Some((name, value)) = &self.credential {
             request.headers_mut().insert(name.clone(), value.clone());
         }
@@ -199,7 +194,7 @@ impl Upstream {
                     continue;
                 }
             };
-            target.address(&mut request, &path).map_err(unsendable)?;
+            target.address(&mut request, path).map_err(unsendable)?;
             match exchange(lease, request, self.config.response_timeout, watch.as_deref()).await {
                 Ok(response) => {
                     target.fitness.succeeded();

@@ -64,16 +64,15 @@ impl Target {
     pub(super) fn address(
         &self,
         request: &mut Request<RequestBody>,
-        path: &PathAndQuery,
+        path: &str,
     ) -> Result<(), http::Error> {
-        let path = if self.prefix.is_empty() {
-            path.clone()
-        } else {
-            let mut bytes = Vec::with_capacity(self.prefix.len() + path.as_str().len());
-            bytes.extend_from_slice(self.prefix.as_bytes());
-            bytes.extend_from_slice(path.as_str().as_bytes());
-            PathAndQuery::from_maybe_shared(bytes)?
-        };
+        let mut bytes = Vec::with_capacity(1 + self.prefix.len() + path.len());
+        bytes.extend_from_slice(self.prefix.as_bytes());
+        if self.prefix.is_empty() && !path.starts_with('/') {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(path.as_bytes());
+        let path = PathAndQuery::from_maybe_shared(bytes)?;
         if self.pool.dialer().http2 {
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(self.scheme.clone());

@@ -60,7 +60,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 async fn a_connection_serves_one_call_after_another() {
     let upstream = server(&[OK, OK]).await;
     for _ in 0..2 {
-        let body = upstream.send(get()).await.unwrap().into_body();
+        let body = upstream.send(get(), "/").await.unwrap().into_body();
         assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -70,8 +70,8 @@ async fn a_connection_serves_one_call_after_another() {
 #[tokio::test]
 async fn a_call_that_finds_every_connection_in_use_is_refused_after_the_wait() {
     let upstream = server(&[OK, OK]).await;
-    let held = upstream.send(get()).await.unwrap();
-    let refused = upstream.send(get()).await.unwrap_err();
+    let held = upstream.send(get(), "/").await.unwrap();
+    let refused = upstream.send(get(), "/").await.unwrap_err();
     assert_eq!(refused.reason(), Reason::UpstreamOverloaded);
     drop(held);
 }
@@ -79,7 +79,7 @@ async fn a_call_that_finds_every_connection_in_use_is_refused_after_the_wait() {
 #[tokio::test]
 async fn a_response_that_breaks_off_is_an_error_and_is_told_once() {
     let upstream = server(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"]).await;
-    let body = upstream.send(get()).await.unwrap().into_body();
+    let body = upstream.send(get(), "/").await.unwrap().into_body();
     let (told, endings) = mpsc::channel();
     let hook =
         Box::new(move |finish: crate::proxy::body::Finish| told.send(finish.ending).unwrap());

@@ -1,0 +1,100 @@
+//! `opgate check`: a configuration loaded and built, without listening.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::output::{self, Paint, Rows};
+use super::{Outcome, serve};
+use crate::config::{self, Authorization, Config, Mode, Resource};
+use crate::proxy::serving::Serving;
+use crate::proxy::tls::Tls;
+
+/// `opgate check`
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Says everything that is wrong, or what the configuration comes to.
+pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
+    let config = match config::load(&args.config, &serve::environment) {
+        Ok(config) => Arc::new(config),
+        Err(problems) => return unusable(args, &problems.to_string()),
+    };
+    if let Err(error) = build(&config) {
+        return unusable(args, &format!("{}: {error:#}", args.config.display()));
+    }
+    output::print(&if args.json { as_json(&config) } else { as_text(&config) })?;
+    Ok(Outcome::Done)
+}
+
+/// Everything that `serve` builds before it listens, but for what is fetched from elsewhere.
+fn build(config: &Arc<Config>) -> anyhow::Result<()> {
+    Serving::try_build(config, &serve::environment)?;
+    config.gate.tls.clone().map(Tls::load).transpose()?;
+    Ok(())
+}
+
+fn unusable(args: &CheckArgs, problems: &str) -> anyhow::Result<Outcome> {
+    if args.json {
+        output::print(&format!("{}\n", json!({ "valid": false, "problems": problems })))?;
+    } else {
+        output::complain(problems);
+    }
+    Ok(Outcome::Unusable)
+}
+
+fn as_json(config: &Config) -> String {
+    let resources: Vec<_> = config
+        .resources
+        .iter()
+        .map(|resource| {
+            json!({
+                "id": resource.id, "operations": resource.operations.len(), "mode": mode(resource),
+                "upstream": config.upstreams.get(resource.upstream).map(|upstream| &upstream.name),
+            })
+        })
+        .collect();
+    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    let summary = json!({ "valid": true, "sha256": config.digest, "resources": resources, "warnings": warnings });
+    format!("{summary}\n")
+}
+
+fn as_text(config: &Config) -> String {
+    let mut rows = Rows::new(Paint::new(output::is_colored()));
+    rows.add_all("listens on", config.gate.listen.iter().map(ToString::to_string));
+    let scheme = if config.gate.origin.secure { "https" } else { "http" };
+    rows.add("reached at", format!("{scheme}://{}", config.gate.origin.authority));
+    if let Some(admin) = &config.admin {
+        rows.add("admin", admin.listen.to_string());
+    }
+    rows.add_all("issuers", config.issuers.iter().map(|issuer| issuer.trust.id.to_string()));
+    rows.add_all("resources", config.resources.iter().map(|resource| describe(config, resource)));
+    rows.add("audit", config.audit.directory.display().to_string());
+    rows.add_all("warnings", config.warnings.iter().map(ToString::to_string));
+    rows.text() + "the configuration is valid\n"
+}
+
+fn describe(config: &Config, resource: &Resource) -> String {
+    let upstream = config.upstreams.get(resource.upstream).map_or("", |upstream| &upstream.name);
+    let operations = resource.operations.len();
+    let by = match resource.authorization {
+        Authorization::Policy => "by grant",
+        Authorization::Scope => "by scope",
+    };
+    format!("{}: {operations} operations, {by}, {}, to `{upstream}`", resource.id, mode(resource))
+}
+
+const fn mode(resource: &Resource) -> &'static str {
+    match resource.mode {
+        Mode::Enforce => "enforced",
+        Mode::Observe => "observed",
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line (`design.md` §3.2): what can be asked, and which exit code answers.
+
+pub mod check;
+pub mod keys;
+pub mod output;
+pub mod serve;
+pub mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::reference;
+
+/// The enforcing reverse proxy in front of agent tool APIs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "opgate",
+    version,
+    max_term_width = 100,
+    after_help = "Start here:
+  opgate demo                    everything on this machine, explained as it happens
+  opgate check -c opgate.toml    what is wrong with a configuration, all of it at once
+  opgate serve -c opgate.toml    the gate
+
+Exit codes: 0 done, 1 refused or not verified, 2 usage or configuration, 3 the world failed"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
+enum Command {
+    /// Load and build everything without listening; say every problem at once
+    Check(check::CheckArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+    /// Every key of the configuration file
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make key pairs for signing tokens
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Serve: judge every request, record it, and forward what is permitted
+    #[command(
+        after_help = "SIGTERM and SIGINT drain and stop; SIGHUP reloads, and so does a change of the file.
+The log level is taken from OPGATE_LOG: error, warn, info (default), debug."
+    )]
+    Serve {
+        /// The configuration
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// Write where the gate listens to this file, as JSON, once it does
+        #[arg(long, value_name = "FILE")]
+        ready_file: Option<PathBuf>,
+    },
+    /// Make access tokens for development
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// The reference, as Markdown
+    Reference,
+    /// A JSON Schema of the file, for editors
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Make a key pair: a private key in PEM and a JWK Set
+    Generate(keys::GenerateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make and sign access tokens
+    Mint(token::MintArgs),
+}
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// The answer is no.
+    Refused,
+    /// What was given cannot be used, and why has been said.
+    Unusable,
+}
+
+/// A failure that is the caller's to mend: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
+impl Usage {
+    /// Says what is wrong with what was given.
+    pub fn error(text: impl Into<String>) -> anyhow::Error {
+        Self(text.into()).into()
+    }
+}
+
+/// Runs the command that the arguments of the process name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(3) };
+        }
+    };
+    match dispatch(cli.command) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Refused) => ExitCode::from(1),
+        Ok(Outcome::Unusable) => ExitCode::from(2),
+        Err(error) => {
+            output::complain(&format!("opgate: {error:#}"));
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 3 })
+        }
+    }
+}
+
+fn dispatch(command: Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Check(args) => check::run(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Config(ConfigCommand::Reference) => print(&reference::markdown()),
+        Command::Config(ConfigCommand::Schema) => {
+            print(&format!("{:#}\n", reference::json_schema()))
+        }
+        Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
+        Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),
+        Command::Token(TokenCommand::Mint(args)) => token::mint_all(&args),
+    }
+}
+
+fn print(text: &str) -> anyhow::Result<Outcome> {
+    output::print(text)?;
+    Ok(Outcome::Done)
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<Outcome> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "opgate", &mut script);
+    print(&String::from_utf8(script)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

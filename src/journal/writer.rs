@@ -1,0 +1,625 @@
+//! The writer: records in, receipts out. One thread owns the tail of the log.
+//!
+//! Callers serialize their records themselves and put them into one bounded queue under a short lock,
+//! which is where `seq` and `ts` are given. The thread takes everything that is queued, writes it with
+//! one `write` and makes it durable with one `fdatasync`, whoever waits (group commit). After a failed
+//! write or sync it never tries again: the kernel may have dropped the pages and would report success.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use tokio::sync::Notify;
+
+use super::disk::{Disk, Files};
+use super::recovery::{self, OpenError, Recovered};
+use super::stamp::Stamp;
+use crate::audit::line;
+use crate::audit::record::{Body, Effect, Ending, Gap, Kept, Outcome, Start, Stop};
+use crate::audit::tag::{Tag, Tagger};
+use crate::config::{Audit, Durability};
+use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
+use crate::runtime::clock;
+
+/// Lines are written at the latest when so many bytes are queued.
+const FULL: usize = 64 * 1_024;
+/// Records that nobody waits for may fill the queue this many times over before they are counted
+/// instead of kept: an outcome is worth more than a refusal to begin another call.
+const NOTES: usize = 2;
+
+/// A handle to the log. Cheap to clone.
+#[derive(Clone)]
+pub struct Journal(Arc<Shared>);
+
+/// The proof that a record is kept as well as the configured durability promises. Only the journal
+/// makes one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    seq: u64,
+}
+
+impl Receipt {
+    /// The number of the record in its log.
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+}
+
+/// Why a record was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Too many records wait for the disk.
+    #[error("too many records wait for the disk")]
+    Overloaded,
+    /// The log cannot be written, or not in time.
+    #[error("the audit log cannot be written")]
+    Unavailable,
+}
+
+impl AppendError {
+    /// What the refusal is called.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Overloaded => Reason::AuditOverloaded,
+            Self::Unavailable => Reason::AuditUnavailable,
+        }
+    }
+}
+
+/// Numbers for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records that wait for the disk.
+    pub queued: usize,
+    /// The number of the next record.
+    pub next_seq: u64,
+    /// Times that the disk was synced.
+    pub syncs: u64,
+    /// Records that were counted instead of kept.
+    pub lost: u64,
+}
+
+struct Shared {
+    /// Guarded for the time of a copy; the thread holds it only to take what is queued.
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// Taken by [`Journal::close`].
+    thread: Mutex<Option<JoinHandle<()>>>,
+    kept: Kept,
+    name: Box<str>,
+    max_wait: Duration,
+    interval: Duration,
+    max_records: usize,
+    max_bytes: usize,
+    tagger: Tagger,
+}
+
+struct Queue {
+    lines: Vec<u8>,
+    records: usize,
+    first_seq: u64,
+    next_seq: u64,
+    stamp: Stamp,
+    /// `,"log":"…","ep":N,` as it stands in every line of this epoch.
+    middle: Box<[u8]>,
+    batch: Arc<Batch>,
+    /// Somebody waits for what is queued.
+    urgent: bool,
+    /// The thread sleeps and must be woken.
+    parked: bool,
+    closing: bool,
+    /// The `stop` record is queued; nothing comes after it.
+    stopped: bool,
+    failure: Option<Box<str>>,
+    /// Since when the thread has been writing.
+    writing: Option<Instant>,
+    open: u64,
+    lost: Lost,
+    syncs: u64,
+}
+
+/// Records that could not be queued, until a gap record says so.
+#[derive(Default)]
+struct Lost {
+    count: u64,
+    from: Timestamp,
+    to: Timestamp,
+    total: u64,
+}
+
+/// What was taken from the queue at one time. Whoever waits for it waits together.
+struct Batch {
+    state: AtomicU8,
+    done: Notify,
+}
+
+const PENDING: u8 = 0;
+const DURABLE: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Journal {
+    /// Opens the log: locks the directory, recovers what an earlier process left, closes its open
+    /// calls as interrupted and writes the `start` record. All of it is durable on return.
+    pub fn open(
+        config: &Audit,
+        tagger: Tagger,
+        config_digest: &str,
+        now: Timestamp,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let lock = recovery::lock(&config.directory)?;
+        let recovered = recovery::recover(&config.directory)?;
+        let segment = recovered.segment.as_ref().map(|segment| segment.path.as_path());
+        let disk = Files::open(&config.directory, segment)
+            .map_err(|source| failed(&config.directory, source))?;
+        let journal = Self::start(config, tagger, config_digest, now, &recovered, disk, Some(lock))
+            .map_err(|source| failed(&config.directory, source))?;
+        Ok((journal, recovered))
+    }
+
+    fn start(
+        config: &Audit,
+        tagger: Tagger,
+        config_digest: &str,
+        now: Timestamp,
+        recovered: &Recovered,
+        disk: impl Disk + 'static,
+        lock: Option<File>,
+    ) -> io::Result<Self> {
+        let kept = match config.durability {
+            Durability::Batched => Kept::Batched,
+            Durability::Sync => Kept::Sync,
+        };
+        let shared = Shared {
+            queue: Mutex::new(Queue::new(&config.name, recovered)),
+            wake: Condvar::new(),
+            thread: Mutex::new(None),
+            kept,
+            name: config.name.clone(),
+            max_wait: config.max_wait,
+            interval: config.interval,
+            max_records: config.queue_records,
+            max_bytes: config.queue_bytes,
+            tagger,
+        };
+        let journal = Self(Arc::new(shared));
+        journal.begin_epoch(recovered, config_digest, now);
+        let mut tail = Tail::new(config, recovered, now, disk, lock);
+        // Nothing is served before the epoch has begun on the disk.
+        let (lines, first_seq, batch) = journal.0.queue().take();
+        tail.write(&lines, first_seq, now)?;
+        batch.resolve(DURABLE);
+        let shared = Arc::clone(&journal.0);
+        let thread =
+            std::thread::Builder::new().name("journal".into()).spawn(move || shared.run(tail))?;
+        *lock_of(&journal.0.thread) = Some(thread);
+        Ok(journal)
+    }
+
+    /// Open calls come before `start`: if the process dies in between, the next one finds them again.
+    fn begin_epoch(&self, recovered: &Recovered, config_digest: &str, now: Timestamp) {
+        for call in &recovered.open_calls {
+            self.note(now, &Outcome::bare(call.seq, &call.id, Ending::Interrupted, None));
+        }
+        let interrupted = u64::try_from(recovered.open_calls.len()).unwrap_or(u64::MAX);
+        if self.0.kept == Kept::Batched && recovered.previous_clean == Some(false) {
+            let gap = Gap {
+                at_most: None,
+                from: recovered.last,
+                to: now,
+                why: "unclean_end",
+                set_aside: None,
+            };
+            self.note(now, &gap);
+        }
+        self.note(
+            now,
+            &Start {
+                version: env!("CARGO_PKG_VERSION"),
+                config: config_digest,
+                kept: self.0.kept,
+                sync: "fdatasync",
+                previous_clean: recovered.previous_clean,
+                lines_cut: recovered.lines_cut,
+                bytes_cut: recovered.bytes_cut,
+                interrupted,
+            },
+        );
+    }
+
+    /// Writes a record and returns when it is kept as configured: on the disk in `sync`, queued in
+    /// `batched`. A record that opens a call is closed again when this fails or is given up.
+    pub async fn append(&self, now: Timestamp, record: &impl Body) -> Result<Receipt, AppendError> {
+        let (seq, batch) = self.0.push(now, record, self.0.kept == Kept::Sync)?;
+        if self.0.kept == Kept::Sync {
+            let mut waiting = Waiting { journal: self, seq, record, settled: false };
+            let state = tokio::time::timeout(self.0.max_wait, batch.wait()).await;
+            waiting.settled = state == Ok(DURABLE);
+            if !waiting.settled {
+                return Err(AppendError::Unavailable);
+            }
+        }
+        Ok(Receipt { seq })
+    }
+
+    /// Queues a record that nobody waits for. It is written within the interval; when the queue is
+    /// full beyond measure it is counted, and a gap record says how many.
+    pub fn note(&self, now: Timestamp, record: &impl Body) {
+        if self.0.push(now, record, false).is_err() {
+            self.0.queue().lose(now, record);
+        }
+    }
+
+    /// Why no record can be kept, if that is so: a failure, or a disk that does not answer.
+    pub fn health(&self) -> Option<Box<str>> {
+        let queue = self.0.queue();
+        let hangs = || queue.writing.is_some_and(|since| since.elapsed() > self.0.max_wait);
+        queue.failure.clone().or_else(|| hangs().then(|| "the disk does not answer".into()))
+    }
+
+    /// The numbers of this moment.
+    pub fn stats(&self) -> Stats {
+        let queue = self.0.queue();
+        Stats {
+            queued: queue.records,
+            next_seq: queue.next_seq,
+            syncs: queue.syncs,
+            lost: queue.lost.total,
+        }
+    }
+
+    /// How decisions are kept.
+    pub fn kept(&self) -> Kept {
+        self.0.kept
+    }
+
+    /// The name of the log.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The keyed hash under which `value` is recognized in this log.
+    pub fn tag(&self, value: &str) -> Tag {
+        self.0.tagger.tag(value.as_bytes())
+    }
+
+    /// Writes the `stop` record, waits until everything is on the disk, and ends the thread.
+    pub fn close(&self) {
+        self.0.queue().closing = true;
+        self.0.wake.notify_one();
+        if let Some(thread) = lock_of(&self.0.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal thread ended early");
+        }
+    }
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Journal({})", self.0.name)
+    }
+}
+
+fn failed(directory: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { path: directory.to_owned(), source }
+}
+
+/// A lock is poisoned only by a panic, which cannot happen under it; what it guards is whole.
+fn lock_of<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A caller that waits for its record. When it goes away first, nobody will forward the call, and the
+/// log says so.
+struct Waiting<'a, B: Body> {
+    journal: &'a Journal,
+    seq: u64,
+    record: &'a B,
+    settled: bool,
+}
+
+impl<B: Body> Drop for Waiting<'_, B> {
+    fn drop(&mut self) {
+        if let (false, Effect::Opens(id)) = (self.settled, self.record.effect()) {
+            self.journal
+                .note(clock::now(), &Outcome::bare(self.seq, id, Ending::ClientAborted, None));
+        }
+    }
+}
+
+impl Batch {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { state: AtomicU8::new(PENDING), done: Notify::new() })
+    }
+
+    fn resolve(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        self.done.notify_waiters();
+    }
+
+    async fn wait(&self) -> u8 {
+        // Registered before the state is read: a resolution in between is not missed.
+        let done = self.done.notified();
+        let state = self.state.load(Ordering::Acquire);
+        if state != PENDING {
+            return state;
+        }
+        done.await;
+        self.state.load(Ordering::Acquire)
+    }
+}
+
+thread_local! {
+    /// Where a record is serialized before it is copied into the queue.
+    static SCRATCH: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock_of(&self.queue)
+    }
+
+    /// Queues one record. Waiting callers are bounded tighter than notes.
+    fn push(
+        &self,
+        now: Timestamp,
+        record: &impl Body,
+        urgent: bool,
+    ) -> Result<(u64, Arc<Batch>), AppendError> {
+        SCRATCH.with_borrow_mut(|body| {
+            body.clear();
+            record.write(body);
+            let mut queue = self.queue();
+            let is_note = !urgent && !matches!(record.effect(), Effect::Opens(_));
+            let measure = if is_note { NOTES } else { 1 };
+            if queue.failure.is_some() || queue.closing {
+                return Err(AppendError::Unavailable);
+            }
+            if queue.records >= self.max_records.saturating_mul(measure)
+                || queue.lines.len() >= self.max_bytes.saturating_mul(measure)
+            {
+                return Err(AppendError::Overloaded);
+            }
+            let was_empty = queue.lines.is_empty();
+            let seq = queue.add(now, body);
+            queue.follow(record.effect());
+            queue.urgent |= urgent;
+            let wants_thread = urgent || was_empty || queue.lines.len() >= FULL;
+            let wake = wants_thread && std::mem::replace(&mut queue.parked, false);
+            let batch = Arc::clone(&queue.batch);
+            drop(queue);
+            if wake {
+                self.wake.notify_one();
+            }
+            Ok((seq, batch))
+        })
+    }
+
+    /// The life of the thread.
+    fn run<D: Disk>(&self, mut tail: Tail<D>) {
+        while let Some((lines, first_seq, batch)) = self.next() {
+            match tail.write(&lines, first_seq, clock::now()) {
+                Ok(()) => {
+                    // Durable from here on: whoever is told so may act on it.
+                    batch.resolve(DURABLE);
+                    self.wrote(lines);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the audit log cannot be written; no call is let through any more");
+                    self.poison(&error);
+                    batch.resolve(FAILED);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is something to write now; `None` when the log is closed and empty.
+    fn next(&self) -> Option<(Vec<u8>, u64, Arc<Batch>)> {
+        let mut queue = self.queue();
+        let mut since: Option<Instant> = None;
+        loop {
+            if queue.lost.count > 0 {
+                queue.tell_gap();
+            }
+            if queue.closing && !std::mem::replace(&mut queue.stopped, true) {
+                let open = queue.open;
+                queue.add_record(clock::now(), &Stop { open });
+            }
+            let is_due = since.is_some_and(|since| since.elapsed() >= self.interval);
+            if !queue.lines.is_empty()
+                && (queue.urgent || queue.closing || queue.lines.len() >= FULL || is_due)
+            {
+                queue.writing = Some(clock::instant());
+                return Some(queue.take());
+            }
+            if queue.closing {
+                return None;
+            }
+            queue.parked = true;
+            queue = if queue.lines.is_empty() {
+                self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let began = *since.get_or_insert_with(clock::instant);
+                let rest = self.interval.saturating_sub(began.elapsed());
+                // Only an urgent record or a full queue ends this pause early.
+                let waited = self.wake.wait_timeout(queue, rest);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            };
+            queue.parked = false;
+        }
+    }
+
+    /// Gives the buffer back, so that steady work allocates nothing.
+    fn wrote(&self, mut lines: Vec<u8>) {
+        lines.clear();
+        let mut queue = self.queue();
+        queue.writing = None;
+        queue.syncs += 1;
+        if queue.lines.is_empty() && queue.lines.capacity() < lines.capacity() {
+            queue.lines = lines;
+        }
+    }
+
+    fn poison(&self, error: &io::Error) {
+        let mut queue = self.queue();
+        queue.failure = Some(error.to_string().into());
+        queue.writing = None;
+        queue.lines = Vec::new();
+        queue.batch.resolve(FAILED);
+    }
+}
+
+impl Queue {
+    fn new(name: &str, recovered: &Recovered) -> Self {
+        let mut middle = b",\"log\":".to_vec();
+        line::string(&mut middle, name);
+        middle.extend_from_slice(b",\"ep\":");
+        line::number(&mut middle, recovered.next_epoch);
+        middle.push(b',');
+        Self {
+            lines: Vec::new(),
+            records: 0,
+            first_seq: recovered.next_seq,
+            next_seq: recovered.next_seq,
+            stamp: Stamp::default(),
+            middle: middle.into(),
+            batch: Batch::new(),
+            urgent: false,
+            parked: false,
+            closing: false,
+            stopped: false,
+            failure: None,
+            writing: None,
+            open: 0,
+            lost: Lost::default(),
+            syncs: 0,
+        }
+    }
+
+    /// Appends one line: the prefix that is given here, then the members of the record.
+    fn add(&mut self, now: Timestamp, body: &[u8]) -> u64 {
+        let seq = self.next_seq;
+        self.lines.extend_from_slice(b"{\"v\":1,\"seq\":");
+        line::number(&mut self.lines, seq);
+        let behind = self.stamp.write(now, &mut self.lines);
+        self.lines.extend_from_slice(&self.middle);
+        if behind > 0 {
+            self.lines.extend_from_slice(b"\"clk\":");
+            line::number(&mut self.lines, behind);
+            self.lines.push(b',');
+        }
+        self.lines.extend_from_slice(body);
+        self.lines.extend_from_slice(b"}\n");
+        self.next_seq += 1;
+        self.records += 1;
+        seq
+    }
+
+    fn follow(&mut self, effect: Effect<'_>) {
+        match effect {
+            Effect::Closes => self.open = self.open.saturating_sub(1),
+            Effect::None => {}
+            Effect::Opens(_) => self.open += 1,
+        }
+    }
+
+    fn take(&mut self) -> (Vec<u8>, u64, Arc<Batch>) {
+        let first_seq = std::mem::replace(&mut self.first_seq, self.next_seq);
+        self.records = 0;
+        self.urgent = false;
+        (
+            std::mem::take(&mut self.lines),
+            first_seq,
+            std::mem::replace(&mut self.batch, Batch::new()),
+        )
+    }
+
+    fn lose(&mut self, now: Timestamp, record: &impl Body) {
+        self.follow(record.effect());
+        if self.lost.count == 0 {
+            self.lost.from = now;
+        }
+        self.lost.to = now;
+        self.lost.count += 1;
+        self.lost.total += 1;
+    }
+
+    fn tell_gap(&mut self) {
+        let gap = Gap {
+            at_most: Some(std::mem::take(&mut self.lost.count)),
+            from: self.lost.from,
+            to: self.lost.to,
+            why: "queue_full",
+            set_aside: None,
+        };
+        self.add_record(gap.to, &gap);
+    }
+
+    /// Adds a record of the journal's own, whatever the bounds.
+    fn add_record(&mut self, now: Timestamp, record: &impl Body) {
+        let mut body = Vec::new();
+        record.write(&mut body);
+        self.add(now, &body);
+    }
+}
+
+/// The end of the log, owned by the thread.
+struct Tail<D> {
+    disk: D,
+    /// Length of the current segment, and when it began; none before the first.
+    segment: Option<(u64, Timestamp)>,
+    max_bytes: u64,
+    max_age: Duration,
+    /// Held as long as the log is open: another process refuses to append.
+    _lock: Option<File>,
+}
+
+impl<D: Disk> Tail<D> {
+    fn new(
+        config: &Audit,
+        recovered: &Recovered,
+        now: Timestamp,
+        disk: D,
+        lock: Option<File>,
+    ) -> Self {
+        // After an unclean end the kernel may still show pages that never reached the disk, so nothing
+        // is appended to that segment any more.
+        let segment = recovered.segment.as_ref().filter(|_| recovered.previous_clean == Some(true));
+        Self {
+            disk,
+            segment: segment.map(|segment| (segment.length, segment.began.min(now))),
+            max_bytes: config.segment_bytes,
+            max_age: config.segment_age,
+            _lock: lock,
+        }
+    }
+
+    fn write(&mut self, lines: &[u8], first_seq: u64, now: Timestamp) -> io::Result<()> {
+        let size = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        let (length, began) = match self.segment {
+            Some((length, began))
+                if length + size <= self.max_bytes && now.since(began) < self.max_age =>
+            {
+                (length, began)
+            }
+            // A crash here leaves an empty segment, which recovery takes for what it is.
+            _ => {
+                self.disk.begin(first_seq)?;
+                (0, now)
+            }
+        };
+        self.segment = Some((length + size, began));
+        // A crash here leaves a torn line, which recovery cuts off: nobody was told that it is kept.
+        self.disk.append(lines)?;
+        self.disk.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests;

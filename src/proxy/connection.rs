@@ -1,0 +1,689 @@
+//! One connection of a caller: which protocol it speaks, how long it may be silent, and what is made
+//! of bytes that are refused before they are a request.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+use crate::config::Limits;
+use crate::model::reason::Reason;
+use crate::proxy::framing::{Bounds, Framing, Next};
+use crate::runtime::clock;
+use crate::runtime::tasks::Drain;
+
+/// Who is at the other end, as the transport knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// The address, where there is one: not behind a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// Whether the connection is TLS.
+    pub secure: bool,
+    /// The protocol agreed on in the TLS handshake was HTTP/2.
+    pub http2: bool,
+    /// The name that the TLS handshake asked for (RFC 6066).
+    pub server_name: Option<Box<str>>,
+    /// The caller's own certificate, its key proven.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// What all connections have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The bounds of the configuration.
+    pub limits: Limits,
+}
+
+/// Answers requests.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// The body of an answer.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers request number `n` of the connection, counted from one. Where
+    /// [`Connection::violation`] names a reason for `n`, the request is a stand-in for bytes that
+    /// could not be read, and the only answer is the refusal.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        n: u64,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Abort>> + Send;
+}
+
+/// No answer: the connection (in HTTP/2, the stream) ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Abort;
+
+impl fmt::Display for Abort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call was ended without an answer")
+    }
+}
+
+impl Error for Abort {}
+
+/// What is known of one connection, shared by its requests.
+#[derive(Debug)]
+pub struct Connection {
+    peer: Peer,
+    http2: bool,
+    /// Set once by the reader of the connection; there is nothing to read after it.
+    violation: OnceLock<(u64, Reason)>,
+    /// Requests begun. Written by the connection's task.
+    requests: AtomicU64,
+    /// Requests whose answer is not complete.
+    open: AtomicU64,
+    /// Twice the number of the last request answered, plus one where the answer changes the protocol.
+    /// Meaningful in HTTP/1, where answers go out in order.
+    answered: AtomicU64,
+}
+
+impl Connection {
+    fn new(peer: Peer, http2: bool) -> Self {
+        Self {
+            peer,
+            http2,
+            violation: OnceLock::new(),
+            requests: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Why request `n` is no request, when it is none.
+    pub fn violation(&self, n: u64) -> Option<Reason> {
+        self.violation.get().filter(|(number, _)| *number == n).map(|(_, reason)| *reason)
+    }
+
+    /// How many requests are being answered.
+    pub fn open_requests(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn refuse(&self, n: u64, reason: Reason) {
+        if self.violation.set((n, reason)).is_ok() {
+            tracing::debug!(reason = reason.code(), number = n, "refused while reading");
+        }
+    }
+}
+
+/// Serves one connection until it ends, or until what is open at the drain is done.
+pub async fn serve<IO, H>(mut io: IO, peer: Peer, settings: Arc<Settings>, handler: H, drain: Drain)
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let limits = &settings.limits;
+    let mut early = BytesMut::new();
+    let accepted = Instant::from_std(clock::instant());
+    let mut http2 = peer.http2;
+    if !peer.secure {
+        let mut deciding = drain.clone();
+        let preface = read_preface(&mut io, &mut early);
+        let read = tokio::select! {
+            read = timeout_at(accepted + limits.header_timeout, preface) => read,
+            () = deciding.begun() => return,
+        };
+        match read {
+            Ok(Ok(Protocol::Http2)) => http2 = true,
+            Ok(Ok(Protocol::Http1)) => {}
+            // Too slow with its first bytes; the reader makes a refusal of them.
+            Err(_) if !early.is_empty() => {}
+            Ok(Err(_) | Ok(Protocol::Nothing)) | Err(_) => return,
+        }
+    }
+    let connection = Arc::new(Connection::new(peer, http2));
+    let ended = if http2 {
+        serve_http2(Replay { early, io }, &connection, limits, handler, drain).await
+    } else {
+        let io = StrictIo::new(io, early, accepted, limits, Arc::clone(&connection));
+        serve_http1(io, &connection, limits, handler, drain).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended early");
+    }
+}
+
+enum Protocol {
+    Http1,
+    Http2,
+    Nothing,
+}
+
+/// RFC 9113 §3.4. No HTTP/1 request begins like this.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+async fn read_preface<IO>(io: &mut IO, early: &mut BytesMut) -> io::Result<Protocol>
+where
+    IO: AsyncRead + Unpin,
+{
+    early.reserve(4096);
+    loop {
+        if io.read_buf(early).await? == 0 {
+            return Ok(if early.is_empty() { Protocol::Nothing } else { Protocol::Http1 });
+        }
+        if early.starts_with(PREFACE) {
+            return Ok(Protocol::Http2);
+        }
+        if !PREFACE.starts_with(early) {
+            return Ok(Protocol::Http1);
+        }
+    }
+}
+
+async fn serve_http1<IO, H>(
+    io: StrictIo<IO>,
+    connection: &Arc<Connection>,
+    limits: &Limits,
+    handler: H,
+    mut drain: Drain,
+) -> hyper::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let mut builder = http1::Builder::new();
+    // The reader in front keeps the time and the bounds; these only must not be narrower.
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .half_close(false)
+        .max_buf_size(limits.header_bytes.saturating_mul(2).max(65_536));
+    if limits.header_count != HYPER_HEADERS {
+        builder.max_headers(limits.header_count);
+    }
+    let service = service_fn(|request| answer(request, handler.clone(), Arc::clone(connection)));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
+    tokio::select! {
+        ended = serving.as_mut() => return ended,
+        () = drain.begun() => serving.as_mut().graceful_shutdown(),
+    }
+    serving.await
+}
+
+/// With this number hyper keeps its headers on the stack.
+const HYPER_HEADERS: usize = 100;
+
+async fn serve_http2<IO, H>(
+    io: IO,
+    connection: &Arc<Connection>,
+    limits: &Limits,
+    handler: H,
+    mut drain: Drain,
+) -> hyper::Result<()>
+where
+    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    H: Handler,
+{
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(256)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    let shared = Arc::clone(connection);
+    let service = service_fn(move |request| answer(request, handler.clone(), Arc::clone(&shared)));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        ended = serving.as_mut() => return ended,
+        () = drain.begun() => {}
+        () = idle(connection, limits.keep_alive) => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    serving.await
+}
+
+/// A peer that is gone without a word is found after the two together.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Ends when nothing was asked and nothing was open for `keep_alive`.
+async fn idle(connection: &Connection, keep_alive: Duration) {
+    let mut seen = connection.requests();
+    loop {
+        tokio::time::sleep(keep_alive).await;
+        let now = connection.requests();
+        if now == seen && connection.open_requests() == 0 {
+            return;
+        }
+        seen = now;
+    }
+}
+
+async fn answer<H: Handler>(
+    request: Request<Incoming>,
+    handler: H,
+    connection: Arc<Connection>,
+) -> Result<Response<Counted<H::Body>>, Abort> {
+    let n = connection.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let open = Open::new(&connection);
+    let connect = request.method() == Method::CONNECT;
+    let response = handler.handle(request, &connection, n).await?;
+    let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS
+        || (connect && response.status().is_success());
+    // Told before the first byte of the answer goes out, so before the caller can act on it.
+    connection.answered.store((n << 1) | u64::from(granted), Ordering::Release);
+    Ok(response.map(|body| Counted { body, open }))
+}
+
+/// Counts a request until its answer is complete or given up.
+#[derive(Debug)]
+struct Open(Arc<Connection>);
+
+impl Open {
+    fn new(connection: &Arc<Connection>) -> Self {
+        connection.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(connection))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pin_project_lite::pin_project! {
+    struct Counted<B> {
+        #[pin]
+        body: B,
+        open: Open,
+    }
+}
+
+impl<B: Body> Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What hyper is given in place of a head that is refused: the service is called for it, finds the
+/// violation, and its refusal is an answer and a record like any other.
+const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// Bytes that may wait for the answer to a request for another protocol.
+const HELD_BYTES: usize = 65_536;
+
+/// Bytes that are read and thrown away after a refusal, so that it is not lost to a reset.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_millis(500);
+
+/// Lets through to hyper only what [`Framing`] has read, and keeps the time of heads.
+#[derive(Debug)]
+pub struct StrictIo<IO> {
+    io: IO,
+    framing: Framing,
+    connection: Arc<Connection>,
+    /// Bytes that were read; the first `ready` of them may go on.
+    held: BytesMut,
+    ready: usize,
+    mode: Mode,
+    header_timeout: Duration,
+    keep_alive: Duration,
+    /// When the connection was last of use, and when the head began that is not whole.
+    active: Instant,
+    head_began: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    lingered: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Reading,
+    Held,
+    /// The stand-in is due, of which so much is given.
+    Substituting(usize),
+    Ended,
+    Broken,
+    Transparent,
+}
+
+impl<IO> StrictIo<IO> {
+    fn new(
+        io: IO,
+        early: BytesMut,
+        accepted: Instant,
+        limits: &Limits,
+        connection: Arc<Connection>,
+    ) -> Self {
+        let bounds =
+            Bounds { header_bytes: limits.header_bytes, header_count: limits.header_count };
+        let began = (!early.is_empty()).then_some(accepted);
+        let mut strict = Self {
+            io,
+            framing: Framing::new(bounds),
+            connection,
+            held: early,
+            ready: 0,
+            mode: Mode::Reading,
+            header_timeout: limits.header_timeout,
+            keep_alive: limits.keep_alive,
+            active: accepted,
+            head_began: began,
+            timer: Box::pin(sleep_until(accepted + limits.header_timeout)),
+            lingered: 0,
+        };
+        strict.scan_held();
+        strict
+    }
+
+    /// Reads on in what is held.
+    fn scan_held(&mut self) {
+        let progress = self.framing.scan(self.held.get(self.ready..).unwrap_or_default());
+        self.ready = self.ready.saturating_add(progress.release);
+        self.follow(progress.next);
+    }
+
+    fn follow(&mut self, next: Next) {
+        match next {
+            Next::More => self.mode = Mode::Reading,
+            Next::Held => self.mode = Mode::Held,
+            Next::RefusedHead(reason) => self.refuse(reason),
+            Next::RefusedBody(_) => self.mode = Mode::Broken,
+        }
+        let partial = self.framing.is_between_messages() && self.held.len() > self.ready;
+        if !partial {
+            self.head_began = None;
+        } else if self.head_began.is_none() {
+            self.head_began = Some(self.active);
+            self.arm(self.active + self.header_timeout);
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason) {
+        self.connection.refuse(self.framing.heads().saturating_add(1), reason);
+        self.held.truncate(self.ready);
+        self.mode = Mode::Substituting(0);
+    }
+
+    /// The timer is moved back only when it fires, and forward only when something is due earlier.
+    fn arm(&mut self, due: Instant) {
+        if due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Takes the answer to a request for another protocol, if it was given.
+    fn decide(&mut self) {
+        let answered = self.connection.answered.load(Ordering::Acquire);
+        if answered >> 1 < self.framing.heads() {
+            return;
+        }
+        if answered & 1 == 1 {
+            self.framing.become_transparent();
+            self.mode = Mode::Transparent;
+            self.ready = self.held.len();
+        } else {
+            self.framing.resume_http();
+            self.scan_held();
+        }
+    }
+
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.ready.min(buf.remaining());
+        buf.put_slice(self.held.get(..count).unwrap_or_default());
+        self.held.advance(count);
+        self.ready = self.ready.saturating_sub(count);
+    }
+
+    /// Ready when the caller has been silent for too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::from_std(clock::instant());
+            let busy = self.connection.open_requests() > 0 || !self.framing.is_between_messages();
+            let due = match self.head_began {
+                Some(began) => began + self.header_timeout,
+                None if busy => now + self.keep_alive,
+                None if self.framing.heads() == 0 => self.active + self.header_timeout,
+                None => self.active + self.keep_alive,
+            };
+            if due <= now {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> StrictIo<IO> {
+    /// Reads from the peer into `buf` and keeps back what may not go on. `true`: there is something
+    /// for hyper, or the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let start = buf.filled().len();
+        if Pin::new(&mut self.io).poll_read(cx, buf)?.is_pending() {
+            ready!(self.poll_silence(cx));
+            if self.head_began.is_none() {
+                return Poll::Ready(Ok(true));
+            }
+            self.refuse(Reason::HeaderTimeout);
+            return Poll::Ready(Ok(false));
+        }
+        let read = buf.filled().get(start..).unwrap_or_default();
+        if read.is_empty() {
+            return Poll::Ready(Ok(true));
+        }
+        self.active = Instant::from_std(clock::instant());
+        if !self.held.is_empty() || self.mode == Mode::Held {
+            self.held.extend_from_slice(read);
+            buf.set_filled(start);
+            if self.mode == Mode::Reading {
+                self.scan_held();
+            }
+            return Poll::Ready(Ok(false));
+        }
+        let progress = self.framing.scan(read);
+        self.held.extend_from_slice(read.get(progress.release..).unwrap_or_default());
+        buf.set_filled(start.saturating_add(progress.release));
+        self.follow(progress.next);
+        Poll::Ready(Ok(progress.release > 0))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for StrictIo<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if this.ready > 0 {
+                this.deliver(buf);
+                return Poll::Ready(Ok(()));
+            }
+            match this.mode {
+                Mode::Transparent => return Pin::new(&mut this.io).poll_read(cx, buf),
+                Mode::Broken => {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::InvalidData)));
+                }
+                Mode::Substituting(given) => {
+                    let rest = SUBSTITUTE.get(given..).unwrap_or_default();
+                    let count = rest.len().min(buf.remaining());
+                    buf.put_slice(rest.get(..count).unwrap_or_default());
+                    let given = given.saturating_add(count);
+                    let done = given >= SUBSTITUTE.len();
+                    this.mode = if done { Mode::Ended } else { Mode::Substituting(given) };
+                    return Poll::Ready(Ok(()));
+                }
+                // An end here would be taken for a caller that left before the refusal.
+                Mode::Ended => return Poll::Pending,
+                Mode::Held => {
+                    this.decide();
+                    if this.mode != Mode::Held {
+                        continue;
+                    }
+                    if this.held.len() >= HELD_BYTES {
+                        return Poll::Pending;
+                    }
+                }
+                Mode::Reading => {}
+            }
+            if ready!(this.poll_more(cx, buf))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.active = Instant::from_std(clock::instant());
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        self.active = Instant::from_std(clock::instant());
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        if this.mode != Mode::Ended {
+            return Poll::Ready(Ok(()));
+        }
+        if this.lingered == 0 {
+            let now = Instant::from_std(clock::instant());
+            this.timer.as_mut().reset(now + LINGER_TIME);
+        }
+        let mut waste = [0; 4096];
+        while this.lingered < LINGER_BYTES && this.timer.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut waste);
+            let read = ready!(Pin::new(&mut this.io).poll_read(cx, &mut buf));
+            if read.is_err() || buf.filled().is_empty() {
+                break;
+            }
+            this.lingered = this.lingered.saturating_add(buf.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Gives back first what was read to find out the protocol.
+#[derive(Debug)]
+struct Replay<IO> {
+    early: BytesMut,
+    io: IO,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Replay<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let count = self.early.len().min(buf.remaining());
+        buf.put_slice(self.early.get(..count).unwrap_or_default());
+        self.early.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Replay<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! What the log says of a decision: the record, put together from what is known of the call.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::headers::Caller;
+use crate::audit::record::Trace as RecordedTrace;
+use crate::audit::record::{Basis, Decision, Http, Operation, Token, Unverified};
+use crate::audit::tag::Tag;
+use crate::decide::call::Call;
+use crate::decide::permit::Ground;
+use crate::journal::writer::Journal;
+use crate::model::presented::Presented;
+use crate::model::reason::Denial;
+use crate::policy::algebra;
+use crate::runtime::clock;
+use crate::token::grant::Grant;
+use crate::token::verify::{self, Unverified as UnverifiedToken};
+
+/// The id of a decision: a `UUIDv7`, so that ids sort by time.
+#[derive(Clone, Copy, Debug)]
+pub struct DecisionId([u8; 36]);
+
+impl DecisionId {
+    /// A new one.
+    pub fn new() -> Self {
+        let mut text = [0; 36];
+        Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        Self(text)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Default for DecisionId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The W3C trace context that a call continues, with the gate's own span.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    text: Box<str>,
+    parent: Box<str>,
+}
+
+impl Trace {
+    /// Continues the trace of a well-formed `traceparent`; the span is the end of the decision's id.
+    pub fn continued(headers: &HeaderMap, id: &DecisionId) -> Option<Self> {
+        let value = headers.get("traceparent")?.to_str().ok()?;
+        let is_hex =
+            |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let mut parts = value.split('-');
+        let (version, trace) = (parts.next()?, parts.next()?);
+        let (parent, flags) = (parts.next()?, parts.next()?);
+        let lengths = [(version, 2), (trace, 32), (parent, 16), (flags, 2)];
+        if version != "00"
+            || parts.next().is_some()
+            || !lengths.iter().all(|(text, length)| text.len() == *length && is_hex(text))
+        {
+            return None;
+        }
+        let mut text = String::with_capacity(55);
+        write!(text, "00-{trace}-").ok()?;
+        text.extend(id.as_str().chars().filter(|c| *c != '-').skip(16));
+        write!(text, "-{flags}").ok()?;
+        Some(Self { text: text.into(), parent: parent.into() })
+    }
+
+    /// The `traceparent` for the upstream.
+    pub fn header(&self) -> &str {
+        &self.text
+    }
+
+    fn recorded(&self) -> Option<RecordedTrace<'_>> {
+        Some(RecordedTrace {
+            id: self.text.get(3..35)?,
+            span: self.text.get(36..52)?,
+            parent: Some(&self.parent),
+        })
+    }
+}
+
+/// All that is known of a call when its decision is recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The decision's id.
+    pub id: &'a DecisionId,
+    /// The trace that is continued.
+    pub trace: Option<&'a Trace>,
+    /// The caller.
+    pub caller: Caller,
+    /// The request head.
+    pub parts: &'a Parts,
+    /// The call, when the request could be read.
+    pub call: Option<&'a Call<'a>>,
+    /// The name of its upstream.
+    pub upstream: Option<&'a str>,
+    /// What was presented.
+    pub presented: Option<Presented<'a>>,
+    /// The grant, when the token was verified.
+    pub grant: Option<&'a Grant>,
+    /// What was decided.
+    pub verdict: Result<Ground, Denial>,
+    /// When the decision began.
+    pub begun: Instant,
+}
+
+/// The parts of a record that are computed for it.
+#[derive(Debug, Default)]
+pub struct Computed {
+    user: Option<Tag>,
+    query: Option<Tag>,
+    scope: Option<String>,
+    digest: Option<[u8; 32]>,
+    issuer: Option<Box<str>>,
+}
+
+impl Entry<'_> {
+    /// Computes keyed hashes, and for a refusal what helps to understand it.
+    pub fn compute(&self, journal: &Journal) -> Computed {
+        let claims = self.grant.map(Grant::claims);
+        let mut computed = Computed {
+            user: claims.and_then(|claims| claims.user()).map(|user| journal.tag(user)),
+            query: self.parts.uri.query().map(|query| journal.tag(query)),
+            ..Computed::default()
+        };
+        if self.denial().is_none() {
+            return computed;
+        }
+        computed.scope = claims.map(|claims| claims.scope.join(" "));
+        if let (None, Some(presented)) = (self.grant, self.presented) {
+            let digest = verify::digest(presented);
+            let token = UnverifiedToken::read(presented, digest).ok();
+            computed.issuer =
+                token.as_ref().and_then(|token| token.issuer_hint().ok()).map(Into::into);
+            computed.digest = Some(digest);
+        }
+        computed
+    }
+
+    /// The record.
+    pub fn decision<'r>(&'r self, computed: &'r Computed, journal: &Journal) -> Decision<'r> {
+        let http = &self.parts;
+        Decision {
+            id: self.id.as_str(),
+            trace: self.trace.and_then(Trace::recorded),
+            refusal: self.denial(),
+            observed: matches!(self.verdict, Ok(Ground::Observed(_))),
+            kept: journal.kept(),
+            resource: self.call.map(|call| &*call.resource().id),
+            token: self.grant.map(|grant| token(grant, computed)),
+            unverified: computed.digest.as_ref().map(|digest| Unverified {
+                sha256: Some(digest),
+                issuer: computed.issuer.as_deref(),
+                ..Unverified::default()
+            }),
+            basis: self.basis(),
+            operation: self.call.and_then(operation),
+            http: Http {
+                method: http.method.as_str(),
+                path: http.uri.path(),
+                host: self.call.map(Call::authority),
+                query: computed.query.as_ref(),
+            },
+            client: self
+                .caller
+                .address
+                .map(|address| SocketAddr::new(address, self.caller.port.unwrap_or(0))),
+            upstream: self.upstream,
+            elapsed: clock::instant().saturating_duration_since(self.begun),
+        }
+    }
+
+    const fn denial(&self) -> Option<Denial> {
+        match self.verdict {
+            Ok(Ground::Granted(_)) => None,
+            Ok(Ground::Observed(denial)) | Err(denial) => Some(denial),
+        }
+    }
+
+    const fn basis(&self) -> Option<Basis<'static>> {
+        match self.verdict {
+            Ok(Ground::Granted(algebra::Basis::Entry(entry))) => {
+                Some(Basis { entry: Some(entry), how: "agent_operation" })
+            }
+            Ok(Ground::Granted(algebra::Basis::Boundaries)) => {
+                Some(Basis { entry: None, how: "policy" })
+            }
+            Ok(Ground::Granted(algebra::Basis::Scopes)) => {
+                Some(Basis { entry: None, how: "scope" })
+            }
+            Ok(Ground::Observed(_)) | Err(_) => None,
+        }
+    }
+}
+
+fn token<'r>(grant: &'r Grant, computed: &'r Computed) -> Token<'r> {
+    let claims = grant.claims();
+    Token {
+        issuer: &grant.issuer().id,
+        sha256: grant.digest(),
+        jti: Some(&claims.jwt_id),
+        expires: claims.expires,
+        agent: claims.agent.as_deref(),
+        user: computed.user.as_ref(),
+        client_id: claims.client_id.as_deref(),
+        scope: computed.scope.as_deref(),
+    }
+}
+
+fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {
+    let entry = call.entry().ok()?;
+    Some(Operation {
+        protocol: "http",
+        action: &entry.action,
+        method: call.method().as_str(),
+        path: call.path(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_continued_with_a_span_of_the_gate_or_not_at_all() {
+        let id = DecisionId::new();
+        let continued = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", value.parse().unwrap());
+            Trace::continued(&headers, &id)
+        };
+        let trace = continued("00-305f05aabbccddeeff00112233445566-00f067aa0ba902b7-01").unwrap();
+        assert!(trace.header().starts_with("00-305f05aabbccddeeff00112233445566-"));
+        assert!(trace.header().ends_with("-01") && trace.header().len() == 55);
+        assert_eq!(trace.recorded().unwrap().parent, Some("00f067aa0ba902b7"));
+        for bad in [
+            "",
+            "00-305f05-00f067aa0ba902b7-01",
+            "01-305f05aabbccddeeff00112233445566-00f067aa0ba902b7-01",
+            "00-305F05aabbccddeeff00112233445566-00f067aa0ba902b7-01",
+        ] {
+            assert!(continued(bad).is_none(), "{bad}");
+        }
+    }
+}

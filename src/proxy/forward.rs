@@ -1,0 +1,255 @@
+//! Forwarding: a permit and a receipt go in, and only then do bytes go upstream.
+//!
+//! What was not permitted or not recorded cannot be forwarded: [`forward`] uses up a [`Permit`], which
+//! only a decision makes, and asks for a [`Receipt`], which only the journal makes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::body::{self, Ending, Fault, Finish, RequestBody, ResponseBody, Watch};
+use super::headers;
+use super::upstream::{SendError, Upstream, UpstreamBody};
+use crate::audit::record::{self, Outcome};
+use crate::decide::permit::Permit;
+use crate::journal::writer::{Journal, Receipt};
+use crate::model::reason::Reason;
+use crate::model::time::Timestamp;
+use crate::runtime::clock;
+
+/// The longest silence in an event stream or on a WebSocket: the other end says nothing because
+/// there is nothing to say.
+const STREAM_IDLE: Duration = Duration::from_mins(15);
+
+/// A permitted call, ready to be sent.
+#[derive(Debug)]
+pub struct Order {
+    /// Where it goes.
+    pub upstream: Arc<Upstream>,
+    /// The method that was judged.
+    pub method: Method,
+    /// Path and query, byte for byte those that were judged.
+    pub target: Box<str>,
+    /// The headers, cleaned.
+    pub headers: HeaderMap,
+    /// The body, unread.
+    pub body: Incoming,
+    /// The most bytes of it that pass.
+    pub body_limit: u64,
+    /// The longest pause within a body.
+    pub body_idle: Duration,
+    /// Whether the response ends when the grant does.
+    pub ends_with_grant: bool,
+    /// The caller's side of a switch to WebSocket, when one was asked for.
+    pub upgrade: Option<OnUpgrade>,
+}
+
+/// What is written when a call ends. Every call that was let through has one.
+#[derive(Debug)]
+pub struct Account {
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    journal: Journal,
+    decision: Box<str>,
+    seq: u64,
+    begun: Instant,
+    status: Option<StatusCode>,
+    request: Option<Arc<Watch>>,
+}
+
+impl Account {
+    /// Opens the account of the decision that `receipt` is for.
+    pub fn open(journal: &Journal, decision: &str, receipt: &Receipt) -> Self {
+        let open = Open {
+            journal: journal.clone(),
+            decision: decision.into(),
+            seq: receipt.seq(),
+            begun: clock::instant(),
+            status: None,
+            request: None,
+        };
+        Self { open: Some(open) }
+    }
+
+    fn answered(&mut self, status: StatusCode) {
+        if let Some(open) = &mut self.open {
+            open.status = Some(status);
+        }
+    }
+
+    fn close(mut self, ending: record::Ending, error: Option<Reason>, finish: Option<Finish>) {
+        if let Some(open) = self.open.take() {
+            open.write(ending, error, finish);
+        }
+    }
+}
+
+/// A caller that goes away takes the call's future with it; the outcome is written all the same.
+impl Drop for Account {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.write(record::Ending::ClientAborted, None, None);
+        }
+    }
+}
+
+impl Open {
+    fn write(self, ending: record::Ending, error: Option<Reason>, finish: Option<Finish>) {
+        let since = |at: Instant| at.saturating_duration_since(self.begun);
+        self.journal.note(
+            clock::now(),
+            &Outcome {
+                of: self.seq,
+                id: &self.decision,
+                ending,
+                status: self.status.map(|status| status.as_u16()),
+                bytes_in: self.request.as_ref().map_or(0, |request| request.bytes()),
+                bytes_out: finish.map_or(0, |finish| finish.bytes),
+                duration: Some(since(clock::instant())),
+                first_byte: finish.and_then(|finish| finish.first_byte).map(since),
+                error,
+            },
+        );
+    }
+}
+
+/// Sends a permitted and recorded call upstream and hands the response back as it comes.
+pub async fn forward(
+    permit: Permit,
+    _receipt: &Receipt,
+    now: Timestamp,
+    order: Order,
+    mut account: Account,
+) -> Result<Response<ResponseBody>, Reason> {
+    let deadline = permit
+        .ends()
+        .filter(|_| order.ends_with_grant)
+        .map(|ends| clock::instant() + ends.since(now));
+    let (body, watch) = RequestBody::streaming(order.body, order.body_limit, order.body_idle);
+    if let Some(open) = &mut account.open {
+        open.request = watch;
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = order.method;
+    *request.headers_mut() = order.headers;
+    let response = match order.upstream.send(request, &order.target).await {
+        Ok(response) => response,
+        Err(error) => return Err(failed(&error, account)),
+    };
+    account.answered(response.status());
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return switch(response, order.upgrade, deadline, account);
+    }
+    let idle = if is_event_stream(response.headers()) { STREAM_IDLE } else { order.body_idle };
+    Ok(pass(response, idle, deadline, account))
+}
+
+fn failed(error: &SendError, account: Account) -> Reason {
+    let reason = error.reason();
+    let ending = match error {
+        SendError::Timeout => record::Ending::Timeout,
+        SendError::Overloaded | SendError::Unreachable(_) => record::Ending::Unreachable,
+        SendError::Body(Fault::Aborted) => record::Ending::ClientAborted,
+        SendError::Body(_) | SendError::Failed { .. } => record::Ending::Failure,
+    };
+    tracing::debug!(error = %std::error::Error::source(error).unwrap_or(error), reason = reason.code(), "no response");
+    account.close(ending, Some(reason), None);
+    reason
+}
+
+fn pass(
+    response: Response<UpstreamBody>,
+    idle: Duration,
+    deadline: Option<Instant>,
+    account: Account,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    body::sanitize_framing(&mut parts.headers);
+    headers::clean_response(&mut parts.headers);
+    parts.version = http::Version::default();
+    parts.extensions.clear();
+    let hook = Box::new(move |finish: Finish| {
+        let (ending, error) = match finish.ending {
+            Ending::ClientAborted => (record::Ending::ClientAborted, None),
+            Ending::Complete => (record::Ending::Success, None),
+            Ending::Expired => (record::Ending::Failure, Some(Reason::TokenExpired)),
+            Ending::UpstreamFailed => (record::Ending::Failure, Some(Reason::UpstreamFailed)),
+            Ending::UpstreamIdle => (record::Ending::Timeout, Some(Reason::UpstreamTimeout)),
+        };
+        account.close(ending, error, Some(finish));
+    });
+    Response::from_parts(parts, ResponseBody::forward(body, idle, deadline, hook))
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().get(..17))
+        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+}
+
+/// Joins the two ends of a WebSocket. A switch that nobody asked for is a failure of the upstream.
+fn switch(
+    mut response: Response<UpstreamBody>,
+    caller: Option<OnUpgrade>,
+    deadline: Option<Instant>,
+    account: Account,
+) -> Result<Response<ResponseBody>, Reason> {
+    let Some(caller) = caller else {
+        account.close(record::Ending::Failure, Some(Reason::UpstreamFailed), None);
+        return Err(Reason::UpstreamFailed);
+    };
+    let upstream = hyper::upgrade::on(&mut response);
+    let (parts, place) = response.into_parts();
+    tokio::spawn(async move {
+        let joined = join(caller, upstream, deadline).await;
+        let (ending, error) = match joined {
+            Ok(()) => (record::Ending::Success, None),
+            Err(reason) => (record::Ending::Failure, Some(reason)),
+        };
+        account.close(ending, error, None);
+        drop(place);
+    });
+    let mut answer = Response::new(ResponseBody::Full(bytes::Bytes::new()));
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    for name in [
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_PROTOCOL,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+    ] {
+        if let Some(value) = parts.headers.get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(answer)
+}
+
+/// Copies both ways until either side ends, the grant ends, or nothing is said for too long.
+async fn join(
+    caller: OnUpgrade,
+    upstream: OnUpgrade,
+    deadline: Option<Instant>,
+) -> Result<(), Reason> {
+    let ends = tokio::try_join!(caller, upstream);
+    let Ok((caller, upstream)) = ends else { return Err(Reason::UpstreamFailed) };
+    let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
+    let copy = tokio::io::copy_bidirectional(&mut caller, &mut upstream);
+    let copied = match deadline {
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), copy).await {
+            Ok(copied) => copied,
+            Err(_elapsed) => return Err(Reason::TokenExpired),
+        },
+        None => copy.await,
+    };
+    copied.map(drop).map_err(|_broken| Reason::UpstreamFailed)
+}

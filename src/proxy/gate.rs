@@ -1,0 +1,439 @@
+//! THE path: one request, one direction, one page.
+//!
+//! ```text
+//! receive ─▶ authenticate ─▶ authorize ─▶ record ─▶ forward
+//!                    └── any refusal ─────▶ record ─▶ reject
+//! ```
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::body::ResponseBody;
+use super::challenge::Guidance;
+use super::connection::{Abort, Connection, Handler};
+use super::entry::{DecisionId, Entry, Trace};
+use super::forward::{self, Account, Order};
+use super::headers::{self, AUDIT_ID, Caller, DECISION_ID, Identity};
+use super::metadata;
+use super::reject::Rejection;
+use super::serving::Serving;
+use crate::config;
+use crate::decide;
+use crate::decide::call::{self, Call};
+use crate::decide::permit::{Ground, Permit};
+use crate::journal::floods::{Floods, Recorded};
+use crate::journal::writer::{Journal, Receipt};
+use crate::model::presented::Presented;
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+use crate::operation::head::{Head, Transport};
+use crate::runtime::clock;
+use crate::runtime::metrics::Metrics;
+use crate::token::extract;
+use crate::token::grant::Grant;
+
+/// The gate: judges every request and forwards what is permitted. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    serving: Arc<ArcSwap<Serving>>,
+    journal: Journal,
+    floods: Arc<Floods>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is known of a request beside its judgement.
+#[derive(Debug)]
+struct Context {
+    now: Timestamp,
+    begun: Instant,
+    id: DecisionId,
+    trace: Option<Trace>,
+    caller: Caller,
+}
+
+/// What was found out about a request, as far as it could be.
+#[derive(Debug)]
+struct Judgement<'a> {
+    call: Option<Call<'a>>,
+    presented: Option<Presented<'a>>,
+    grant: Option<Arc<Grant>>,
+    verdict: Result<Permit, Denial>,
+}
+
+impl Handler for Gate {
+    type Body = ResponseBody;
+
+    async fn handle(
+        &self,
+        mut request: Request<Incoming>,
+        connection: &Arc<Connection>,
+        n: u64,
+    ) -> Result<Response<ResponseBody>, Abort> {
+        let serving = self.serving.load_full();
+        let upgrade = request
+            .headers()
+            .contains_key(header::UPGRADE)
+            .then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        if let Some(document) = metadata(&serving, &parts, connection, n) {
+            return Ok(document);
+        }
+        let context = Context::new(&serving, &parts, connection);
+        let mut judgement = judge(&serving, &parts, connection, n, context.now).await;
+        let recorded = self.record(&judgement, &context, &serving, &parts).await;
+        self.count(&judgement, &context);
+        let (permit, receipt) = match (std::mem::replace(&mut judgement.verdict, USED), recorded) {
+            (Ok(permit), Ok(receipt)) => (permit, receipt),
+            (Err(denial), recorded) => {
+                let audit_id = recorded.ok().map(|receipt| self.audit_id(&receipt));
+                return Ok(refuse(
+                    denial,
+                    &judgement,
+                    &context,
+                    &serving,
+                    &parts,
+                    audit_id.as_deref(),
+                ));
+            }
+            (Ok(_), Err(denial)) => {
+                return Ok(refuse(denial, &judgement, &context, &serving, &parts, None));
+            }
+        };
+        // Whatever becomes of the call from here on, this account is closed with its outcome.
+        let account = Account::open(&self.journal, context.id.as_str(), &receipt);
+        let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
+        let grant = judgement.grant.take();
+        drop(judgement);
+        let headers = std::mem::take(&mut parts.headers);
+        let order = course.order(headers, body, upgrade, grant.as_deref(), &context, &serving);
+        let Some(order) = order else { return Err(Abort) };
+        let audit_id = self.audit_id(&receipt);
+        match forward::forward(permit, &receipt, context.now, order, account).await {
+            Ok(mut response) => {
+                sign(response.headers_mut(), &context.id, &audit_id);
+                Ok(response)
+            }
+            Err(reason) => Ok(failed(reason, &context.id, &audit_id)),
+        }
+    }
+}
+
+/// Stands where a verdict was taken out.
+const USED: Result<Permit, Denial> = Err(Denial { reason: Reason::AuditUnavailable, about: None });
+
+/// Stages A to D of `verification.md`. The request is refused unless every step says otherwise.
+async fn judge<'a>(
+    serving: &'a Serving,
+    parts: &'a Parts,
+    connection: &Connection,
+    n: u64,
+    now: Timestamp,
+) -> Judgement<'a> {
+    let mut judgement = Judgement {
+        call: None,
+        presented: None,
+        grant: None,
+        verdict: Err(Reason::HttpMalformed.into()),
+    };
+    if let Some(reason) = connection.violation(n) {
+        judgement.verdict = Err(reason.into());
+        return judgement;
+    }
+    let call = match call::receive(parts, transport(connection), &serving.snapshot.world) {
+        Ok(call) => call,
+        Err(denial) => {
+            judgement.verdict = Err(denial);
+            return judgement;
+        }
+    };
+    let verdict = decide(serving, parts, &call, now, &mut judgement).await;
+    judgement.verdict = verdict.or_else(|denial| Permit::observe(&call, denial));
+    judgement.call = Some(call);
+    judgement
+}
+
+async fn decide<'a>(
+    serving: &Serving,
+    parts: &'a Parts,
+    call: &Call<'a>,
+    now: Timestamp,
+    found: &mut Judgement<'a>,
+) -> Result<Permit, Denial> {
+    call.entry()?;
+    let presented = extract::extract(&parts.headers, call.query())?;
+    found.presented = Some(presented);
+    let grant = serving.facts.authenticate(&serving.snapshot.world, call, presented, now).await?;
+    let grant = found.grant.insert(grant);
+    check_length(&parts.headers, serving.resource(call.resource_index()))?;
+    decide::authorize(call, grant)
+}
+
+/// A body that is announced larger than allowed is refused before anything of it is read.
+fn check_length(headers: &HeaderMap, resource: Option<&config::Resource>) -> Result<(), Denial> {
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    match (length, resource) {
+        (Some(length), Some(resource)) if length > resource.body_limit => {
+            Err(Denial::about(Reason::BodyTooLarge, "content-length"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn transport(connection: &Connection) -> Transport<'_> {
+    Transport { server_name: connection.peer().server_name.as_deref() }
+}
+
+/// Metadata is public: served without a token, and never from upstream.
+fn metadata(
+    serving: &Serving,
+    parts: &Parts,
+    connection: &Connection,
+    n: u64,
+) -> Option<Response<ResponseBody>> {
+    if !parts.uri.path().starts_with(metadata::WELL_KNOWN) || connection.violation(n).is_some() {
+        return None;
+    }
+    let head = Head::read(parts, transport(connection)).ok()?;
+    if !serving.snapshot.world.routes.knows(head.authority) {
+        return None;
+    }
+    let document = serving.metadata.answer(head.method, head.authority, head.path.raw())?;
+    Some(document.map(ResponseBody::Full))
+}
+
+impl Context {
+    fn new(serving: &Serving, parts: &Parts, connection: &Connection) -> Self {
+        let id = DecisionId::new();
+        let trusted = &serving.snapshot.config.gate.trusted_hops;
+        Self {
+            now: clock::now(),
+            begun: clock::instant(),
+            trace: Trace::continued(&parts.headers, &id),
+            caller: Caller::find(connection.peer().address, &parts.headers, trusted),
+            id,
+        }
+    }
+}
+
+impl Gate {
+    /// A gate that serves what `serving` points to, which a reload may replace at any time.
+    pub const fn new(
+        serving: Arc<ArcSwap<Serving>>,
+        journal: Journal,
+        floods: Arc<Floods>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { serving, journal, floods, metrics }
+    }
+
+    /// Writes the decision and waits until it is kept. A refusal of a caller without a valid token
+    /// that comes in a flood is only counted.
+    async fn record(
+        &self,
+        judgement: &Judgement<'_>,
+        context: &Context,
+        serving: &Serving,
+        parts: &Parts,
+    ) -> Result<Receipt, Denial> {
+        let verdict = judgement.verdict.as_ref().map(Permit::ground).map_err(|denial| *denial);
+        if let Err(denial) = verdict
+            && denial.reason.is_unauthenticated()
+            && self.floods.refused(context.now, context.caller.address, denial.reason)
+                == Recorded::Aggregated
+        {
+            return Err(denial);
+        }
+        let resource =
+            judgement.call.as_ref().and_then(|call| serving.resource(call.resource_index()));
+        let upstream = resource.and_then(|resource| serving.upstreams.get(resource.upstream));
+        let entry = Entry {
+            id: &context.id,
+            trace: context.trace.as_ref(),
+            caller: context.caller,
+            parts,
+            call: judgement.call.as_ref(),
+            upstream: upstream.map(|upstream| &*upstream.config().name),
+            presented: judgement.presented,
+            grant: judgement.grant.as_deref(),
+            verdict,
+            begun: context.begun,
+        };
+        let computed = entry.compute(&self.journal);
+        let decision = entry.decision(&computed, &self.journal);
+        self.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
+    }
+
+    fn count(&self, judgement: &Judgement<'_>, context: &Context) {
+        let resource = judgement.call.as_ref().map(Call::resource_index);
+        let (allowed, reason) = match &judgement.verdict {
+            Ok(permit) => match permit.ground() {
+                Ground::Granted(_) => (true, None),
+                Ground::Observed(denial) => (true, Some(denial.reason)),
+            },
+            Err(denial) => (false, Some(denial.reason)),
+        };
+        let took = clock::instant().saturating_duration_since(context.begun);
+        self.metrics.decided(resource, allowed, reason, took);
+    }
+
+    fn audit_id(&self, receipt: &Receipt) -> String {
+        format!("{}/{}", self.journal.name(), receipt.seq())
+    }
+}
+
+fn refuse(
+    denial: Denial,
+    judgement: &Judgement<'_>,
+    context: &Context,
+    serving: &Serving,
+    parts: &Parts,
+    audit_id: Option<&str>,
+) -> Response<ResponseBody> {
+    let call = judgement.call.as_ref();
+    let resource = call.and_then(|call| serving.resource(call.resource_index()));
+    let rejection = Rejection {
+        denial,
+        decision_id: context.id.as_str(),
+        audit_id,
+        resource,
+        metadata: call.and_then(|call| serving.metadata.url(call.resource_index())),
+        guidance: call
+            .zip(resource)
+            .and_then(|(call, resource)| guidance(call, resource, judgement, serving)),
+        allow: call.map_or(&[], Call::other_methods),
+        accept: Some(&parts.headers),
+    };
+    rejection.response().map(ResponseBody::Full)
+}
+
+fn guidance<'g>(
+    call: &'g Call<'_>,
+    resource: &'g config::Resource,
+    judgement: &'g Judgement<'_>,
+    serving: &'g Serving,
+) -> Option<Guidance<'g>> {
+    let entry = call.entry().ok()?;
+    let own = judgement.grant.as_ref().map(|grant| &*grant.issuer().id);
+    let first =
+        resource.issuers.first().and_then(|index| serving.snapshot.config.issuers.get(*index));
+    Some(Guidance {
+        configured: &resource.guidance,
+        auth_server: own.or(first.map(|issuer| &*issuer.trust.id))?,
+        required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
+        operation: call.operation(entry),
+        raw_path: call.raw_path(),
+    })
+}
+
+/// A permitted call that the upstream did not answer.
+fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseBody> {
+    let rejection = Rejection {
+        denial: reason.into(),
+        decision_id: id.as_str(),
+        audit_id: Some(audit_id),
+        resource: None,
+        metadata: None,
+        guidance: None,
+        allow: &[],
+        accept: None,
+    };
+    rejection.response().map(ResponseBody::Full)
+}
+
+/// Names the decision and its record to the caller.
+fn sign(headers: &mut HeaderMap, id: &DecisionId, audit_id: &str) {
+    for (name, value) in [(DECISION_ID, id.as_str()), (AUDIT_ID, audit_id)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Where a judged call goes: what must be taken from the call before its head is used up.
+#[derive(Debug)]
+struct Course {
+    resource: usize,
+    method: Method,
+    target: Box<str>,
+    authority: Box<str>,
+    websocket: bool,
+}
+
+impl Course {
+    fn of(judgement: &Judgement<'_>, serving: &Serving) -> Option<Self> {
+        let call = judgement.call.as_ref()?;
+        let resource = call.resource_index();
+        serving.resource(resource)?;
+        Some(Self {
+            resource,
+            method: call.method().clone(),
+            target: target(call),
+            authority: call.authority().into(),
+            websocket: call.wants_websocket(),
+        })
+    }
+
+    /// The order to the upstream: the judged target, and headers cleaned of what it must not see.
+    fn order(
+        self,
+        mut headers: HeaderMap,
+        body: Incoming,
+        upgrade: Option<OnUpgrade>,
+        grant: Option<&Grant>,
+        context: &Context,
+        serving: &Serving,
+    ) -> Option<Order> {
+        let config = &serving.snapshot.config;
+        let resource = serving.resource(self.resource)?;
+        headers::clean_request(&mut headers, resource);
+        headers::tell_way(&mut headers, &config.gate, context.caller, &self.authority);
+        if let Some(trace) = &context.trace {
+            headers::insert(&mut headers, headers::TRACEPARENT, trace.header());
+        }
+        if resource.identity_headers {
+            headers::insert(&mut headers, DECISION_ID, context.id.as_str());
+            headers::tell_identity(&mut headers, identity(grant));
+        }
+        if self.websocket {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        Some(Order {
+            upstream: Arc::clone(serving.upstreams.get(resource.upstream)?),
+            method: self.method,
+            target: self.target,
+            headers,
+            body,
+            body_limit: resource.body_limit,
+            body_idle: config.limits.body_idle,
+            ends_with_grant: resource.end_stream_at_expiry,
+            upgrade: upgrade.filter(|_| self.websocket),
+        })
+    }
+}
+
+/// The path below the resource and the query, byte for byte as they were judged.
+fn target(call: &Call<'_>) -> Box<str> {
+    match call.query() {
+        None => call.raw_path().into(),
+        Some(query) => [call.raw_path(), query].join("?").into(),
+    }
+}
+
+fn identity(grant: Option<&Grant>) -> Identity<'_> {
+    let claims = grant.map(Grant::claims);
+    Identity {
+        agent: claims.and_then(|claims| claims.agent.as_deref()),
+        client: claims.and_then(|claims| claims.client_id.as_deref()),
+        user: claims.and_then(|claims| claims.user()),
+    }
+}

@@ -1,0 +1,115 @@
+//! Everything that one request is served by: built aside, swapped whole, kept until its last call ends.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::metadata::Metadata;
+use super::upstream::{BuildError as UpstreamError, Upstream};
+use crate::config::secret::SecretError;
+use crate::config::{self, Config};
+use crate::facts::store::Store;
+use crate::runtime::dial::TlsError;
+use crate::state::{self, Snapshot};
+
+/// A configuration at work.
+#[derive(Debug)]
+pub struct Serving {
+    /// What requests are judged by.
+    pub snapshot: Snapshot,
+    /// What decisions ask the world.
+    pub facts: Arc<Store>,
+    /// Where calls go, in the order of the configuration.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The metadata of the resources.
+    pub metadata: Metadata,
+    /// Keeps keys fresh; ends with this value.
+    _refreshing: JoinSet<()>,
+    /// Watches the health of upstreams; ends with this value.
+    _watching: Vec<super::upstream::Watching>,
+}
+
+/// Why a configuration cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A secret cannot be read.
+    #[error("upstream `{upstream}`: the secret cannot be read")]
+    Secret {
+        /// The upstream.
+        upstream: Box<str>,
+        /// Why.
+        #[source]
+        source: SecretError,
+    },
+    /// The operations cannot be compiled.
+    #[error(transparent)]
+    State(#[from] state::BuildError),
+    /// Certificates for outbound connections cannot be used.
+    #[error("certificates for fetching keys cannot be used")]
+    Tls(#[from] TlsError),
+    /// An upstream cannot be built.
+    #[error("upstream `{upstream}` cannot be built")]
+    Upstream {
+        /// The upstream.
+        upstream: Box<str>,
+        /// Why.
+        #[source]
+        source: UpstreamError,
+    },
+}
+
+impl Serving {
+    /// Builds everything for `config` and obtains keys for the first time. What `previous` knows and
+    /// what is configured as before is taken over.
+    pub async fn build(
+        config: Arc<Config>,
+        previous: Option<&Self>,
+        environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Result<Self, BuildError> {
+        let (snapshot, upstreams) = Self::try_build(&config, environment)?;
+        let facts = Arc::new(Store::new(&config, previous.map(|previous| &*previous.facts))?);
+        facts.prime().await;
+        Ok(Self {
+            metadata: Metadata::build(&config),
+            _refreshing: facts.keep_fresh(),
+            _watching: upstreams.iter().map(Upstream::watch).collect(),
+            snapshot,
+            facts,
+            upstreams,
+        })
+    }
+
+    /// Builds what needs no network, to learn whether it can be built.
+    pub fn try_build(
+        config: &Arc<Config>,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Snapshot, Vec<Arc<Upstream>>), BuildError> {
+        let snapshot = Snapshot::build(Arc::clone(config))?;
+        let upstreams =
+            config.upstreams.iter().map(|upstream| build_upstream(upstream, environment));
+        Ok((snapshot, upstreams.collect::<Result<_, _>>()?))
+    }
+
+    /// The resource with this index, as configured.
+    pub fn resource(&self, index: usize) -> Option<&config::Resource> {
+        self.snapshot.config.resources.get(index)
+    }
+}
+
+/// A pool is made anew at each reload: certificates and secrets may have changed on disk.
+fn build_upstream(
+    upstream: &Arc<config::Upstream>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Arc<Upstream>, BuildError> {
+    let name = &upstream.name;
+    let secret = match &upstream.credential {
+        Some(credential) => {
+            let secret = credential.secret.read(environment);
+            Some(secret.map_err(|source| BuildError::Secret { upstream: name.clone(), source })?)
+        }
+        None => None,
+    };
+    let text = secret.as_ref().and_then(|secret| std::str::from_utf8(secret.expose()).ok());
+    Upstream::build(Arc::clone(upstream), text)
+        .map_err(|source| BuildError::Upstream { upstream: name.clone(), source })
+}
