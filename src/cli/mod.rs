@@ -1,6 +1,8 @@
 //! The command line (`design.md` §3.2): what can be asked, and which exit code answers.
 
+pub mod audit;
 pub mod check;
+pub mod demo;
 pub mod keys;
 pub mod output;
 pub mod serve;
@@ -34,6 +36,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
+    /// Read the audit log, offline
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Load and build everything without listening; say every problem at once
     Check(check::CheckArgs),
     /// Print a completion script for a shell
@@ -44,6 +49,8 @@ enum Command {
     /// Every key of the configuration file
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Everything on this machine: a tool API, an issuer, the gate and an agent
+    Demo(demo::DemoArgs),
     /// Make key pairs for signing tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -60,7 +67,7 @@ The log level is taken from OPGATE_LOG: error, warn, info (default), debug."
         #[arg(long, value_name = "FILE")]
         ready_file: Option<PathBuf>,
     },
-    /// Make access tokens for development
+    /// Make and read access tokens, for development and set-up
     #[command(subcommand)]
     Token(TokenCommand),
 }
@@ -80,7 +87,10 @@ enum KeysCommand {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum TokenCommand {
+    /// A token as a person would want to read it
+    Inspect(token::inspect::InspectArgs),
     /// Make and sign access tokens
     Mint(token::MintArgs),
 }
@@ -130,14 +140,17 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: Command) -> anyhow::Result<Outcome> {
     match command {
+        Command::Audit(command) => audit::run(&command),
         Command::Check(args) => check::run(&args),
         Command::Completions { shell } => completions(shell),
         Command::Config(ConfigCommand::Reference) => print(&reference::markdown()),
         Command::Config(ConfigCommand::Schema) => {
             print(&format!("{:#}\n", reference::json_schema()))
         }
+        Command::Demo(args) => demo::run(&args),
         Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),
+        Command::Token(TokenCommand::Inspect(args)) => token::inspect::inspect(&args),
         Command::Token(TokenCommand::Mint(args)) => token::mint_all(&args),
     }
 }

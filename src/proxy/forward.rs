@@ -21,6 +21,7 @@ use crate::journal::writer::{Journal, Receipt};
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
+use crate::runtime::metrics::Metrics;
 
 /// The longest silence in an event stream or on a WebSocket: the other end says nothing because
 /// there is nothing to say.
@@ -58,6 +59,8 @@ pub struct Account {
 #[derive(Debug)]
 struct Open {
     journal: Journal,
+    metrics: Arc<Metrics>,
+    resource: Option<usize>,
     decision: Box<str>,
     seq: u64,
     begun: Instant,
@@ -67,9 +70,17 @@ struct Open {
 
 impl Account {
     /// Opens the account of the decision that `receipt` is for.
-    pub fn open(journal: &Journal, decision: &str, receipt: &Receipt) -> Self {
+    pub fn open(
+        journal: &Journal,
+        metrics: &Arc<Metrics>,
+        resource: Option<usize>,
+        decision: &str,
+        receipt: &Receipt,
+    ) -> Self {
         let open = Open {
             journal: journal.clone(),
+            metrics: Arc::clone(metrics),
+            resource,
             decision: decision.into(),
             seq: receipt.seq(),
             begun: clock::instant(),
@@ -103,6 +114,8 @@ impl Drop for Account {
 
 impl Open {
     fn write(self, ending: record::Ending, error: Option<Reason>, finish: Option<Finish>) {
+        let took = clock::instant().saturating_duration_since(self.begun);
+        self.metrics.finished(self.resource, ending.word(), took);
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         self.journal.note(
             clock::now(),
@@ -113,7 +126,7 @@ impl Open {
                 status: self.status.map(|status| status.as_u16()),
                 bytes_in: self.request.as_ref().map_or(0, |request| request.bytes()),
                 bytes_out: finish.map_or(0, |finish| finish.bytes),
-                duration: Some(since(clock::instant())),
+                duration: Some(took),
                 first_byte: finish.and_then(|finish| finish.first_byte).map(since),
                 error,
             },

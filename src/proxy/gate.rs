@@ -106,8 +106,10 @@ impl Handler for Gate {
                 return Ok(refuse(denial, &judgement, &context, &serving, &parts, None));
             }
         };
+        let resource = judgement.call.as_ref().map(Call::resource_index);
         // Whatever becomes of the call from here on, this account is closed with its outcome.
-        let account = Account::open(&self.journal, context.id.as_str(), &receipt);
+        let account =
+            Account::open(&self.journal, &self.metrics, resource, context.id.as_str(), &receipt);
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let grant = judgement.grant.take();
         drop(judgement);

@@ -310,11 +310,12 @@ impl Rejection<'_> {
         // After these the connection's framing or the rest of the body cannot be relied on.
         if matches!(
             self.denial.reason,
-            Reason::HttpMalformed
-                | Reason::HeaderTooLarge
-                | Reason::HeaderTimeout
-                | Reason::BodyTimeout
+            Reason::BodyTimeout
                 | Reason::BodyTooLarge
+                | Reason::HeaderTimeout
+                | Reason::HeaderTooLarge
+                | Reason::HttpMalformed
+                | Reason::MethodUnknown
         ) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -57,12 +57,25 @@ pub(crate) struct Exchange {
     buffer: Vec<u8>,
     seen: Arc<Mutex<Seen>>,
     open: bool,
+    /// Where the request stands among those seen: noted before it is answered, so that whoever has
+    /// the answer finds the request.
+    place: Option<usize>,
 }
 
 impl Exchange {
     /// Sends bytes; `false` when the gate has gone.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.note();
         self.stream.write_all(bytes.as_ref()).is_ok()
+    }
+
+    fn note(&mut self) {
+        let mut seen = self.seen.lock().unwrap();
+        let place = *self.place.get_or_insert(seen.requests.len());
+        match seen.requests.get_mut(place) {
+            Some(noted) => *noted = self.request.clone(),
+            None => seen.requests.push(self.request.clone()),
+        }
     }
 
     /// Ends the connection after this exchange.
@@ -224,10 +237,11 @@ impl Echo {
 fn converse(stream: TcpStream, seen: Arc<Mutex<Seen>>, script: &Arc<Script>) {
     bounded(&stream, PATIENCE * 3);
     let request = Received::default();
-    let mut exchange = Exchange { request, stream, buffer: Vec::new(), seen, open: true };
+    let mut exchange =
+        Exchange { request, stream, buffer: Vec::new(), seen, open: true, place: None };
     while exchange.open && exchange.read_head().is_some() {
         script(&mut exchange);
-        let request = exchange.request.clone();
-        exchange.seen.lock().unwrap().requests.push(request);
+        exchange.note();
+        exchange.place = None;
     }
 }

@@ -1,0 +1,352 @@
+//! `opgate audit`: reading the log, offline, on a directory or a copy of one.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::output::{self, Paint, Rows, Style};
+use super::{Outcome, Usage};
+use crate::journal::reader::{self, Call, POLL, Read, Record};
+use crate::journal::recovery;
+use crate::runtime::clock;
+
+/// `opgate audit`
+#[derive(Debug, clap::Subcommand)]
+pub enum AuditCommand {
+    /// Set a damaged log aside, untouched, and begin a new one that says so
+    Recover(LogArgs),
+    /// One call's whole story, from who asked to what happened
+    #[command(after_help = "Example:
+  opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
+    Show(ShowArgs),
+    /// The latest records, one a line
+    #[command(after_help = "Example:
+  opgate audit tail --audit audit -n 50 -f    the last 50, then whatever comes")]
+    Tail(TailArgs),
+}
+
+/// Which log.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// The audit directory
+    #[arg(long, value_name = "DIR", default_value = "audit")]
+    pub audit: PathBuf,
+}
+
+/// `opgate audit show`
+#[derive(Debug, clap::Args)]
+pub struct ShowArgs {
+    /// The id of a decision (its beginning is enough), or a seq
+    pub id: String,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `opgate audit tail`
+#[derive(Debug, clap::Args)]
+pub struct TailArgs {
+    /// How many records
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub lines: usize,
+    /// Go on with what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    #[command(flatten)]
+    log: LogArgs,
+    /// The lines as they stand in the log
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs one of the commands.
+pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
+    match command {
+        AuditCommand::Recover(args) => recover(&args.audit),
+        AuditCommand::Show(args) => show(args),
+        AuditCommand::Tail(args) => tail(args),
+    }
+}
+
+fn recover(directory: &Path) -> anyhow::Result<Outcome> {
+    must_exist(directory)?;
+    let aside = recovery::quarantine(directory, clock::now())?;
+    output::print(&format!(
+        "the log was set aside, untouched, as {}\na new log begins with a record that says so\n",
+        aside.display()
+    ))?;
+    Ok(Outcome::Done)
+}
+
+fn must_exist(directory: &Path) -> anyhow::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Usage::error(format!(
+        "`{}` is not an audit directory: name it with `--audit`",
+        directory.display()
+    )))
+}
+
+fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {
+    let directory = &args.log.audit;
+    must_exist(directory)?;
+    let paint = Paint::new(output::is_colored());
+    // Opened before the end is read, so that nothing falls between the two.
+    let mut following = reader::follow(directory)?;
+    let mut latest =
+        reader::backward(directory)?.take(args.lines).collect::<Result<Vec<_>, _>>()?;
+    latest.reverse();
+    for read in &latest {
+        output::print(&line(read, args.json, paint))?;
+    }
+    if !args.follow {
+        return Ok(Outcome::Done);
+    }
+    loop {
+        match following.advance()? {
+            Some(read) => output::print(&line(&read, args.json, paint))?,
+            None => std::thread::sleep(POLL),
+        }
+    }
+}
+
+fn line(read: &Read, as_json: bool, paint: Paint) -> String {
+    match read {
+        Read::Record(record) if as_json => format!("{}\n", record.line),
+        Read::Record(record) => format!("{}\n", summary(record, paint)),
+        Read::Bad { file, offset, what, .. } => {
+            let text = format!(
+                "{} at byte {offset}: not a record: {}",
+                file.display(),
+                output::escaped(what)
+            );
+            format!("{}\n", paint.paint(Style::Bad, &text))
+        }
+    }
+}
+
+/// One record in one line: when, what, on what, by whom, and which.
+pub fn summary(record: &Record, paint: Paint) -> String {
+    let text = |path: &[&str]| output::escaped(record.text(path));
+    let time = text(&["ts"]);
+    let time = paint.paint(Style::Faint, time.get(..23).unwrap_or(&time));
+    let seq = record.seq().unwrap_or_default();
+    let rest = match record.kind() {
+        "decision" => decision(record, paint),
+        "outcome" => {
+            let result = text(&["result"]);
+            let style = if result == "success" { Style::Good } else { Style::Warn };
+            let status = record
+                .number(&["http", "status"])
+                .map_or(String::new(), |status| format!(" {status}"));
+            let of = record.number(&["of"]).unwrap_or_default();
+            let took =
+                record.number(&["us"]).map_or(String::new(), |us| format!(" in {}", duration(us)));
+            format!("{}{status}{took}, call {of}", paint.paint(style, &format!("{result:<6}")))
+        }
+        "aggregate" => {
+            let count = record.number(&["count"]).unwrap_or_default();
+            let refused = paint.paint(Style::Bad, "DENY  ");
+            format!("{refused} {count} more from {}: {}", text(&["source"]), text(&["reason"]))
+        }
+        "gap" => {
+            paint.paint(Style::Bad, &format!("GAP    records are missing: {}", text(&["why"])))
+        }
+        kind => {
+            let of_config = text(&["config", "sha256"]) + &text(&["new", "sha256"]);
+            format!("{:<6} {}", output::escaped(kind), of_config.get(..12).unwrap_or_default())
+        }
+    };
+    format!("{time} {seq:>6} {}", rest.trim_end())
+}
+
+fn decision(record: &Record, paint: Paint) -> String {
+    let text = |path: &[&str]| output::escaped(record.text(path));
+    let allowed = record.text(&["decision"]) == "allow";
+    let verdict = match (allowed, record.text(&["mode"])) {
+        (true, _) => paint.paint(Style::Good, "ALLOW "),
+        (false, "observe") => paint.paint(Style::Warn, "WOULD "),
+        (false, _) => paint.paint(Style::Bad, "DENY  "),
+    };
+    let agent = text(&["agent", "id"]);
+    let by = if agent.is_empty() { String::new() } else { format!(" by {agent}") };
+    let why = if allowed { text(&["op", "action"]) } else { text(&["reason"]) };
+    let id = text(&["id"]);
+    format!(
+        "{verdict} {:<6} {:<32} {why}{by}  {id}",
+        text(&["http", "method"]),
+        text(&["http", "path"])
+    )
+}
+
+fn show(args: &ShowArgs) -> anyhow::Result<Outcome> {
+    let directory = &args.log.audit;
+    must_exist(directory)?;
+    let Some(call) = reader::find(directory, &args.id)? else {
+        output::complain(&format!("no record has the id or seq `{}`", output::escaped(&args.id)));
+        return Ok(Outcome::Refused);
+    };
+    let text =
+        if args.json { as_json(&call)? } else { story(&call, Paint::new(output::is_colored())) };
+    output::print(&text)?;
+    Ok(Outcome::Done)
+}
+
+fn as_json(call: &Call) -> anyhow::Result<String> {
+    let decision: Value = serde_json::from_str(&call.decision.line)?;
+    let outcome: Option<Value> = match &call.outcome {
+        Some(outcome) => Some(serde_json::from_str(&outcome.line)?),
+        None => None,
+    };
+    Ok(format!("{}\n", json!({ "decision": decision, "outcome": outcome })))
+}
+
+/// The story of one call, for a person who was not there.
+fn story(call: &Call, paint: Paint) -> String {
+    let record = &call.decision;
+    let mut rows = Rows::new(paint);
+    if record.kind() != "decision" {
+        rows.add("record", output::escaped(&record.line));
+        return rows.text();
+    }
+    let mut add = |label: &str, value: String| {
+        if !value.is_empty() {
+            rows.add(label, value);
+        }
+    };
+    let text = |path: &[&str]| output::escaped(record.text(path));
+    let or = |value: String, other: &str| if value.is_empty() { other.to_owned() } else { value };
+    let join = |parts: [String; 2]| parts.join(" ").trim().to_owned();
+    add("when", text(&["ts"]));
+    add("asked for", join([text(&["http", "method"]), text(&["http", "path"])]));
+    add("operation", text(&["op", "action"]));
+    add("resource", text(&["resource"]));
+    add("agent", or(text(&["agent", "id"]), "not known: no verified token"));
+    add("person", text(&["user", "tag"]));
+    add("client", text(&["client_id"]));
+    add("token", join([text(&["jti"]), issued_by(&text(&["iss"]))]));
+    add(
+        "not verified",
+        join([
+            text(&["unverified", "iss"]),
+            cut(&text(&["unverified", "token_sha256"]), "sha256 "),
+        ]),
+    );
+    add("from", text(&["client", "address"]));
+    let verdict = if record.text(&["decision"]) == "allow" {
+        paint.paint(Style::Good, "allowed")
+    } else if record.text(&["mode"]) == "observe" {
+        paint.paint(Style::Warn, "would be refused; forwarded, since the resource is observed")
+    } else {
+        paint.paint(Style::Bad, "refused")
+    };
+    add(
+        "decision",
+        format!("{verdict}: {} {}", text(&["reason"]), text(&["about"])).trim().to_owned(),
+    );
+    let entry = record.number(&["grant", "entry"]);
+    add(
+        "because of",
+        entry.map_or(text(&["grant", "how"]), |entry| format!("authorization_details[{entry}]")),
+    );
+    add("sent to", if is_forwarded(record) { text(&["upstream"]) } else { String::new() });
+    add("what happened", ending(record, call.outcome.as_ref()));
+    add("decision id", text(&["id"]));
+    add(
+        "recorded as",
+        format!(
+            "{}/{} in {}",
+            text(&["log"]),
+            record.seq().unwrap_or_default(),
+            record.file.display()
+        ),
+    );
+    rows.text()
+}
+
+fn is_forwarded(record: &Record) -> bool {
+    record.text(&["decision"]) == "allow" || record.text(&["mode"]) == "observe"
+}
+
+fn issued_by(issuer: &str) -> String {
+    if issuer.is_empty() { String::new() } else { format!("issued by {issuer}") }
+}
+
+fn cut(digest: &str, label: &str) -> String {
+    digest.get(..16).map_or(String::new(), |digest| format!("{label}{digest}…"))
+}
+
+fn ending(decision: &Record, outcome: Option<&Record>) -> String {
+    let Some(outcome) = outcome else {
+        return if is_forwarded(decision) {
+            "the log has no outcome: the call is still open, or the process ended with it"
+                .to_owned()
+        } else {
+            "nothing was sent to the tool".to_owned()
+        };
+    };
+    let status = outcome.number(&["http", "status"]);
+    let parts = [
+        output::escaped(outcome.text(&["result"])).replace('_', " "),
+        status.map_or(String::new(), |status| format!(", the tool answered {status}")),
+        outcome.number(&["us"]).map_or(String::new(), |us| format!(" after {}", duration(us))),
+        match outcome.text(&["error"]) {
+            "" => String::new(),
+            error => format!(": {}", output::escaped(error)),
+        },
+    ];
+    parts.concat()
+}
+
+/// Microseconds as people read them.
+fn duration(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{us} µs"),
+        10_000..10_000_000 => format!("{} ms", us / 1_000),
+        _ => format!("{} s", us / 1_000_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(json: &str) -> Record {
+        Record {
+            file: "audit/seg/000000000000.jsonl".into(),
+            offset: 0,
+            line: json.into(),
+            members: serde_json::from_str(json).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_decision_is_one_line_that_cannot_act_on_a_terminal() {
+        let record = record(
+            r#"{"v":1,"seq":7,"ts":"2026-11-23T14:13:20.000989Z","type":"decision","id":"i","decision":"deny","reason":"no_applicable_grant","http":{"method":"GET","path":"/a\u001b[2J"},"agent":{"id":"bot"}}"#,
+        );
+        let line = summary(&record, Paint::new(false));
+        assert_eq!(
+            line,
+            r"2026-11-23T14:13:20.000      7 DENY   GET    /a\u{1b}[2J                      no_applicable_grant by bot  i"
+        );
+    }
+
+    #[test]
+    fn a_story_says_plainly_what_is_missing() {
+        let decision = record(
+            r#"{"seq":7,"log":"gw","ts":"t","type":"decision","id":"i","decision":"allow","reason":"granted","grant":{"entry":0,"how":"agent_operation"},"http":{"method":"GET","path":"/a"},"upstream":"shop"}"#,
+        );
+        let outcome = record(
+            r#"{"seq":8,"type":"outcome","of":7,"result":"success","http":{"status":200},"us":1500}"#,
+        );
+        let open = story(&Call { decision: decision.clone(), outcome: None }, Paint::new(false));
+        assert!(open.contains("the log has no outcome"), "{open}");
+        let whole = story(&Call { decision, outcome: Some(outcome) }, Paint::new(false));
+        assert!(whole.contains("success, the tool answered 200 after 1500 µs"), "{whole}");
+        assert!(whole.contains("authorization_details[0]"), "{whole}");
+    }
+}

@@ -1,0 +1,251 @@
+//! `opgate token inspect`: a token as a person would want to read it.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::output::{self, Paint, Rows, Style};
+use crate::cli::{Outcome, Usage};
+use crate::model::presented::Presented;
+use crate::model::time::Timestamp;
+use crate::runtime::clock;
+use crate::token::jws::Jws;
+use crate::token::keys::KeySet;
+use crate::token::trust::{Algorithm, Issuer};
+use crate::token::verify::{self, Halt, Unverified};
+
+/// `opgate token inspect`
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  opgate token inspect eyJhbGciOi… --jwks jwks.json
+  pbpaste | opgate token inspect -")]
+pub struct InspectArgs {
+    /// The token, or `-` for standard input
+    #[arg(default_value = "-", hide_default_value = true)]
+    pub token: String,
+    /// The issuer's keys: also verify the signature and all that a gate would
+    #[arg(long, value_name = "FILE")]
+    pub jwks: Option<PathBuf>,
+    /// Answer in JSON: header and claims
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what the token says, and with keys whether a gate would believe it.
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<Outcome> {
+    let token = text(args)?;
+    let presented = Presented::new(token.trim());
+    let unreadable = |denial: crate::model::reason::Denial| {
+        Usage::error(format!(
+            "not an access token: {} {}",
+            denial.reason.code(),
+            denial.about.unwrap_or_default()
+        ))
+    };
+    let jws = Jws::read(presented).map_err(unreadable)?;
+    let payload = jws.payload().map_err(unreadable)?;
+    let verdict =
+        args.jwks.as_ref().map(|path| verified(presented, &jws, &payload, path)).transpose()?;
+    let now = clock::now();
+    output::print(&if args.json {
+        as_json(&jws, &payload, verdict.as_ref())
+    } else {
+        as_text(&jws, &payload, verdict.as_ref(), now)
+    })?;
+    Ok(if verdict.is_some_and(|verdict| verdict.is_err()) {
+        Outcome::Refused
+    } else {
+        Outcome::Done
+    })
+}
+
+fn text(args: &InspectArgs) -> anyhow::Result<String> {
+    if args.token != "-" {
+        return Ok(args.token.clone());
+    }
+    let mut text = String::new();
+    std::io::stdin().take(64 * 1_024).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What a gate that trusts these keys, and this issuer by name, would say.
+fn verified(
+    presented: Presented<'_>,
+    jws: &Jws<'_>,
+    payload: &Map<String, Value>,
+    path: &std::path::Path,
+) -> anyhow::Result<Result<(), String>> {
+    let (keys, _left_out) = KeySet::from_jwks(&std::fs::read(path)?)
+        .map_err(|error| Usage::error(format!("`{}`: {error}", path.display())))?;
+    let issuer = Issuer {
+        id: payload.get("iss").and_then(Value::as_str).unwrap_or_default().into(),
+        algorithms: Algorithm::ALL.to_vec(),
+        allow_typ_jwt: false,
+        allow_typ_absent: false,
+        leeway: Duration::ZERO,
+        max_lifetime: Duration::MAX,
+        iso8601_dates: false,
+        rfc9068_strict: false,
+        scope_array: false,
+    };
+    let token = Unverified::read(presented, verify::digest(presented));
+    let outcome = token
+        .map_err(Halt::from)
+        .and_then(|token| token.verify(&Arc::new(issuer), &Arc::new(keys), clock::now()));
+    Ok(match outcome {
+        Ok(_grant) => Ok(()),
+        Err(Halt::KeyUnknown) => Err(format!(
+            "no key is called `{}`",
+            output::escaped(jws.header.key_id.as_deref().unwrap_or_default())
+        )),
+        Err(Halt::Refuse(denial)) => {
+            Err(format!("{} {}", denial.reason.code(), denial.about.unwrap_or_default())
+                .trim()
+                .to_owned())
+        }
+    })
+}
+
+fn as_json(
+    jws: &Jws<'_>,
+    payload: &Map<String, Value>,
+    verdict: Option<&Result<(), String>>,
+) -> String {
+    let header =
+        json!({ "alg": jws.header.algorithm, "kid": jws.header.key_id, "typ": jws.header.kind });
+    let verified = verdict.map(Result::is_ok);
+    let why = verdict.and_then(|verdict| verdict.as_ref().err());
+    format!(
+        "{}\n",
+        json!({ "header": header, "claims": payload, "verified": verified, "why": why })
+    )
+}
+
+fn as_text(
+    jws: &Jws<'_>,
+    payload: &Map<String, Value>,
+    verdict: Option<&Result<(), String>>,
+    now: Timestamp,
+) -> String {
+    let paint = Paint::new(output::is_colored());
+    let mut rows = Rows::new(paint);
+    let mut add = |label: &str, value: Option<String>| {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            rows.add(label, value);
+        }
+    };
+    let claim = |name: &str| payload.get(name).map(plain);
+    add("issuer", claim("iss"));
+    add("person", claim("sub"));
+    add("agent", payload.get("act").and_then(|actor| actor.get("sub")).map(plain));
+    add("client", claim("client_id"));
+    add("for", claim("aud"));
+    add("valid from", date(payload, "nbf", now).or_else(|| date(payload, "iat", now)));
+    add("valid until", date(payload, "exp", now));
+    add("scopes", claim("scope"));
+    add("identifier", claim("jti"));
+    let key = jws.header.key_id.as_deref().unwrap_or("without a name");
+    add("signed with", Some(output::escaped(&format!("{}, key {key}", jws.header.algorithm))));
+    let details = payload.get("authorization_details").and_then(Value::as_array);
+    rows.add_all("allows", details.into_iter().flatten().map(detail));
+    rows.add_all(
+        "a gate refuses it",
+        oddities(jws, payload).into_iter().map(|text| paint.paint(Style::Bad, &text)),
+    );
+    match verdict {
+        Some(Ok(())) => {
+            rows.add("signature", paint.paint(Style::Good, "good: verified with these keys"));
+        }
+        Some(Err(why)) => rows.add("not verified", paint.paint(Style::Bad, why)),
+        None => rows.add("signature", "not checked: name the issuer's keys with `--jwks`"),
+    }
+    rows.text()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => output::escaped(text),
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => output::escaped(&other.to_string()),
+    }
+}
+
+/// A date and how far it is from now.
+fn date(payload: &Map<String, Value>, claim: &str, now: Timestamp) -> Option<String> {
+    let at = Timestamp::from_seconds(payload.get(claim)?.as_u64()?);
+    let text = at.to_string();
+    let text = text.get(..19)?;
+    let distance = if at >= now {
+        format!("in {}", span(at.since(now)))
+    } else {
+        format!("{} ago", span(now.since(at)))
+    };
+    Some(format!("{text}Z, {distance}"))
+}
+
+fn span(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// One entry of `authorization_details` in words.
+fn detail(detail: &Value) -> String {
+    let kind = detail.get("type").map(plain).unwrap_or_default();
+    if kind != "agent_operation" {
+        return format!("an entry of type `{kind}`");
+    }
+    let operations = detail.get("operations").and_then(Value::as_array);
+    let operations: Vec<_> = operations.into_iter().flatten().map(operation).collect();
+    let places = detail.get("locations").map(plain);
+    let at = places.map_or(String::new(), |places| format!(" at {places}"));
+    if operations.is_empty() {
+        format!("nothing{at}")
+    } else {
+        format!("{}{at}", operations.join("; "))
+    }
+}
+
+fn operation(operation: &Value) -> String {
+    let part = |name: &str| operation.get(name).map(plain).unwrap_or_default();
+    [part("action"), part("method"), part("path")].join(" ").trim().to_owned()
+}
+
+/// Why every gate of this version refuses the token, whatever its signature.
+fn oddities(jws: &Jws<'_>, payload: &Map<String, Value>) -> Vec<String> {
+    let mut odd = Vec::new();
+    let kind = jws.header.kind.as_deref().unwrap_or_default().to_ascii_lowercase();
+    if kind.strip_prefix("application/").unwrap_or(&kind) != "at+jwt" {
+        odd.push(
+            "its type is not `at+jwt`, unless the issuer is configured with `allow_typ`".to_owned(),
+        );
+    }
+    for claim in ["iss", "sub", "aud", "exp", "iat", "jti"] {
+        if !payload.contains_key(claim) {
+            odd.push(format!("it has no `{claim}`"));
+        }
+    }
+    for (claim, why) in [
+        ("cnf", "it is bound to a key (`cnf`), and the proof cannot be checked"),
+        ("status", "it refers to a status list (`status`), which cannot be checked"),
+        ("delegation_chain_ref", "it refers to a delegation chain, which cannot be verified"),
+    ] {
+        if payload.contains_key(claim) {
+            odd.push(why.to_owned());
+        }
+    }
+    if payload
+        .get("delegation_chain")
+        .and_then(Value::as_array)
+        .is_some_and(|chain| !chain.is_empty())
+    {
+        odd.push("it carries a delegation chain, which cannot be verified".to_owned());
+    }
+    odd
+}
