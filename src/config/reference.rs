@@ -116,7 +116,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "header_timeout", Duration(100, 10 * MINUTE), Default("10s"), "From the first byte of a head to its end, and from accept to the first byte. Long for any client, short for one that holds connections open on purpose."),
     key("limits", "handshake_timeout", Duration(100, 10 * MINUTE), Default("10s"), "For the TLS handshake. As `header_timeout`."),
     key("limits", "keep_alive", Duration(SECOND, DAY), Default("75s"), "How long a connection may stay idle between requests. Longer than the 60 s of common load balancers, so that they close first and no call is lost."),
-    key("limits", "body_idle", Duration(100, DAY), Default("30s"), "The longest pause inside a body, in either direction. Event streams send a comment more often than this."),
+    key("limits", "body_idle", Duration(100, DAY), Default("30s"), "The longest pause inside a body, in either direction. A peer that says nothing for longer has gone away; an event stream may be silent for fifteen minutes."),
     key("limits", "token_cache", Count(0, 10_000_000), Default("20000"), "How many verified tokens are remembered. Some 10 MiB, and more than the agents of most deployments hold at one time."),
     key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
 

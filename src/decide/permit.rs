@@ -41,9 +41,11 @@ impl Permit {
     }
 
     /// Lets a refused call pass because its resource is in mode `observe`. A request that could be
-    /// read in two ways is refused there too: it cannot be said what would be forwarded.
+    /// read in two ways is refused there too, since it cannot be said what would be forwarded; so is
+    /// one with a token in its query, which the upstream must not see.
     pub fn observe(call: &Call<'_>, denial: Denial) -> Result<Self, Denial> {
-        let is_readable = denial.reason.stage() > Stage::Hygiene
+        let is_readable = (denial.reason.stage() > Stage::Hygiene
+            && denial.reason != Reason::TokenInQuery)
             || matches!(denial.reason, Reason::NoRoute | Reason::MethodNotAllowed);
         if call.resource().observed && is_readable && denial.reason.stage() < Stage::Forwarding {
             Ok(Self { ground: Ground::Observed(denial), ends: None })

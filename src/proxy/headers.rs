@@ -1,6 +1,7 @@
 //! Which headers pass: what an upstream must never see, and what it is told instead
 //! (`verification.md`, "Forwarding").
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -88,6 +89,18 @@ pub fn clean_request(headers: &mut HeaderMap, resource: &Resource) {
     }
 }
 
+/// Removes from the trailers of a request what could be taken for a header that was judged.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    let unwanted: Vec<_> =
+        trailers.keys().filter(|name| is_unwanted_anywhere(&dashed(name))).cloned().collect();
+    for name in unwanted {
+        trailers.remove(name);
+    }
+    for name in [header::COOKIE, header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE] {
+        trailers.remove(name);
+    }
+}
+
 /// Removes from a response what ends here or would lead an agent past the gate.
 pub fn clean_response(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
@@ -121,29 +134,30 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 fn is_unwanted(name: &HeaderName, resource: &Resource) -> bool {
-    let text = name.as_str();
-    if !text.contains('_') {
-        return is_unwanted_text(text, resource) || resource.strip.contains(name);
-    }
-    // CGI and its descendants cannot tell `_` from `-`.
-    let dashed = text.replace('_', "-");
-    is_unwanted_text(&dashed, resource)
-        || resource.strip.iter().any(|stripped| stripped == text || stripped.as_str() == dashed)
-}
-
-fn is_unwanted_text(name: &str, resource: &Resource) -> bool {
-    match name {
+    match name.as_str() {
         "accept" | "accept-encoding" | "content-length" | "content-type" | "user-agent" => false,
         "cookie" => !resource.cookies,
         "host" => true,
-        _ => {
-            HOP_BY_HOP.contains(&name)
-                || CREDENTIALS.contains(&name)
-                || SPOOFABLE.contains(&name)
-                || OVERRIDES.contains(&name)
-                || SPOOFABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        text => {
+            let dashed = dashed(name);
+            is_unwanted_anywhere(&dashed)
+                || resource.strip.iter().any(|strip| strip == text || strip.as_str() == dashed)
         }
     }
+}
+
+/// CGI and its descendants cannot tell `_` from `-`.
+fn dashed(name: &HeaderName) -> Cow<'_, str> {
+    let text = name.as_str();
+    if text.contains('_') { text.replace('_', "-").into() } else { text.into() }
+}
+
+fn is_unwanted_anywhere(name: &str) -> bool {
+    HOP_BY_HOP.contains(&name)
+        || CREDENTIALS.contains(&name)
+        || SPOOFABLE.contains(&name)
+        || OVERRIDES.contains(&name)
+        || SPOOFABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Who called, as far as the connection and trusted hops in front can tell.

@@ -253,3 +253,21 @@ fn expect_is_answered_by_the_decision() {
     assert_eq!(connection.call("abc").status, 200);
     assert_eq!(echo.only().body, b"abc");
 }
+
+#[test]
+fn ver_024_trailers_cannot_carry_what_headers_may_not() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let mut connection = gate.connect();
+    let head = format!(
+        "POST /shop/any/1 HTTP/1.1\r\nHost: tools.test\r\nAuthorization: Bearer {}\r\n\
+         Transfer-Encoding: chunked\r\nTrailer: authorization, x-opgate-user, x_user_id, x-sum\r\n\r\n",
+        gate.token()
+    );
+    let body = "3\r\nabc\r\n0\r\nAuthorization: Bearer stolen\r\nX-Opgate-User: root\r\n\
+                X_User_Id: root\r\nX-Sum: 7\r\n\r\n";
+    assert_eq!(connection.call(head + body).status, 200);
+    let arrived = String::from_utf8(echo.bytes()).unwrap().to_ascii_lowercase();
+    assert!(arrived.contains("x-sum: 7"), "{arrived}");
+    assert!(!arrived.contains("stolen") && !arrived.contains("root"), "{arrived}");
+}

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{Fault, Pause};
+use crate::proxy::headers;
 use crate::runtime::clock;
 
 /// The body of a request that goes upstream.
@@ -161,8 +162,11 @@ impl Streaming {
         }
     }
 
-    fn accept(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Fault> {
+    fn accept(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Fault> {
         self.pause.disarm();
+        if let Some(trailers) = frame.trailers_mut() {
+            headers::clean_trailers(trailers);
+        }
         let length =
             frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
         if self.watch.bytes().saturating_add(length) > self.limit {
