@@ -192,6 +192,9 @@ impl Journal {
         // Nothing is served before the epoch has begun on the disk.
         let (lines, first_seq, batch) = journal.0.queue().take();
         tail.write(&lines, first_seq, now)?;
+        if tail.owes_sync {
+            tail.sync()?;
+        }
         batch.resolve(DURABLE);
         let shared = Arc::clone(&journal.0);
         let thread =
@@ -402,8 +405,14 @@ impl Shared {
 
     /// The life of the thread.
     fn run<D: Disk>(&self, mut tail: Tail<D>) {
-        while let Some((lines, first_seq, batch)) = self.next() {
-            match tail.write(&lines, first_seq, clock::now()) {
+        while let Some(work) = self.next(tail.owes_sync.then_some(tail.synced)) {
+            let (lines, first_seq, batch) = work;
+            let written = if lines.is_empty() {
+                tail.sync()
+            } else {
+                tail.write(&lines, first_seq, clock::now())
+            };
+            match written {
                 Ok(()) => {
                     // Durable from here on: whoever is told so may act on it.
                     batch.resolve(DURABLE);
@@ -419,10 +428,11 @@ impl Shared {
         }
     }
 
-    /// Sleeps until there is something to write now; `None` when the log is closed and empty.
-    fn next(&self) -> Option<(Vec<u8>, u64, Arc<Batch>)> {
+    /// Sleeps until there is something to write now; `None` when the log is closed and empty. Where a
+    /// sync is owed since `unsynced`, an empty work is given when it is due.
+    fn next(&self, unsynced: Option<Instant>) -> Option<(Vec<u8>, u64, Arc<Batch>)> {
         let mut queue = self.queue();
-        let mut since: Option<Instant> = None;
+        let mut since: Option<Instant> = unsynced;
         loop {
             if queue.lost.count > 0 {
                 queue.tell_gap();
@@ -432,6 +442,10 @@ impl Shared {
                 queue.add_record(clock::now(), &Stop { open });
             }
             let is_due = since.is_some_and(|since| since.elapsed() >= self.interval);
+            if queue.lines.is_empty() && unsynced.is_some() && (is_due || queue.closing) {
+                queue.writing = Some(clock::instant());
+                return Some(queue.take());
+            }
             if !queue.lines.is_empty()
                 && (queue.urgent || queue.closing || queue.lines.len() >= FULL || is_due)
             {
@@ -442,7 +456,7 @@ impl Shared {
                 return None;
             }
             queue.parked = true;
-            queue = if queue.lines.is_empty() {
+            queue = if queue.lines.is_empty() && unsynced.is_none() {
                 self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let began = *since.get_or_insert_with(clock::instant);
@@ -576,6 +590,11 @@ struct Tail<D> {
     segment: Option<(u64, Timestamp)>,
     max_bytes: u64,
     max_age: Duration,
+    /// In `batched` nobody waits for the disk: it is synced once in an interval, and at the end.
+    is_patient: bool,
+    interval: Duration,
+    synced: Instant,
+    owes_sync: bool,
     /// Held as long as the log is open: another process refuses to append.
     _lock: Option<File>,
 }
@@ -596,6 +615,10 @@ impl<D: Disk> Tail<D> {
             segment: segment.map(|segment| (segment.length, segment.began.min(now))),
             max_bytes: config.segment_bytes,
             max_age: config.segment_age,
+            is_patient: config.durability == Durability::Batched,
+            interval: config.interval,
+            synced: clock::instant(),
+            owes_sync: false,
             _lock: lock,
         }
     }
@@ -610,6 +633,9 @@ impl<D: Disk> Tail<D> {
             }
             // A crash here leaves an empty segment, which recovery takes for what it is.
             _ => {
+                if self.owes_sync {
+                    self.sync()?;
+                }
                 self.disk.begin(first_seq)?;
                 (0, now)
             }
@@ -617,6 +643,16 @@ impl<D: Disk> Tail<D> {
         self.segment = Some((length + size, began));
         // A crash here leaves a torn line, which recovery cuts off: nobody was told that it is kept.
         self.disk.append(lines)?;
+        if self.is_patient && clock::instant().duration_since(self.synced) < self.interval {
+            self.owes_sync = true;
+            return Ok(());
+        }
+        self.sync()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.owes_sync = false;
+        self.synced = clock::instant();
         self.disk.sync()
     }
 }

@@ -41,7 +41,10 @@ use crate::token::grant::Grant;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     serving: Arc<ArcSwap<Serving>>,
     journal: Journal,
     floods: Arc<Floods>,
@@ -76,7 +79,7 @@ impl Handler for Gate {
         connection: &Arc<Connection>,
         n: u64,
     ) -> Result<Response<ResponseBody>, Abort> {
-        let serving = self.serving.load_full();
+        let serving = self.0.serving.load_full();
         let upgrade = request
             .headers()
             .contains_key(header::UPGRADE)
@@ -108,8 +111,13 @@ impl Handler for Gate {
         };
         let resource = judgement.call.as_ref().map(Call::resource_index);
         // Whatever becomes of the call from here on, this account is closed with its outcome.
-        let account =
-            Account::open(&self.journal, &self.metrics, resource, context.id.as_str(), &receipt);
+        let account = Account::open(
+            &self.0.journal,
+            &self.0.metrics,
+            resource,
+            context.id.as_str(),
+            &receipt,
+        );
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let grant = judgement.grant.take();
         drop(judgement);
@@ -228,13 +236,13 @@ impl Context {
 
 impl Gate {
     /// A gate that serves what `serving` points to, which a reload may replace at any time.
-    pub const fn new(
+    pub fn new(
         serving: Arc<ArcSwap<Serving>>,
         journal: Journal,
         floods: Arc<Floods>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { serving, journal, floods, metrics }
+        Self(Arc::new(Inner { serving, journal, floods, metrics }))
     }
 
     /// Writes the decision and waits until it is kept. A refusal of a caller without a valid token
@@ -249,7 +257,7 @@ impl Gate {
         let verdict = judgement.verdict.as_ref().map(Permit::ground).map_err(|denial| *denial);
         if let Err(denial) = verdict
             && denial.reason.is_unauthenticated()
-            && self.floods.refused(context.now, context.caller.address, denial.reason)
+            && self.0.floods.refused(context.now, context.caller.address, denial.reason)
                 == Recorded::Aggregated
         {
             return Err(denial);
@@ -269,9 +277,9 @@ impl Gate {
             verdict,
             begun: context.begun,
         };
-        let computed = entry.compute(&self.journal);
-        let decision = entry.decision(&computed, &self.journal);
-        self.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
+        let computed = entry.compute(&self.0.journal);
+        let decision = entry.decision(&computed, &self.0.journal);
+        self.0.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
     }
 
     fn count(&self, judgement: &Judgement<'_>, context: &Context) {
@@ -284,11 +292,11 @@ impl Gate {
             Err(denial) => (false, Some(denial.reason)),
         };
         let took = clock::instant().saturating_duration_since(context.begun);
-        self.metrics.decided(resource, allowed, reason, took);
+        self.0.metrics.decided(resource, allowed, reason, took);
     }
 
     fn audit_id(&self, receipt: &Receipt) -> String {
-        format!("{}/{}", self.journal.name(), receipt.seq())
+        format!("{}/{}", self.0.journal.name(), receipt.seq())
     }
 }
 

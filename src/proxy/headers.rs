@@ -104,21 +104,23 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
 /// Removes from a response what ends here or would lead an agent past the gate.
 pub fn clean_response(headers: &mut HeaderMap) {
     let nominated = nominated(headers);
-    for name in nominated {
+    let unwanted: Vec<_> = headers
+        .keys()
+        .filter(|name| is_unwanted_back(name.as_str()) || nominated.contains(name))
+        .cloned()
+        .collect();
+    for name in unwanted {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    // An upstream's challenge would send the agent to another authorization server; `Alt-Svc` would
-    // send it to another address.
-    for name in [header::WWW_AUTHENTICATE, header::ALT_SVC, AUDIT_ID] {
-        headers.remove(name);
-    }
-    let forged: Vec<_> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-opgate-")).cloned().collect();
-    for name in forged {
-        headers.remove(name);
+}
+
+/// An upstream's challenge would send the agent to another authorization server, `Alt-Svc` to another
+/// address; who a decision is by, only the gate says.
+fn is_unwanted_back(name: &str) -> bool {
+    match name {
+        "cache-control" | "content-length" | "content-type" | "date" | "etag" | "server" => false,
+        "alt-svc" | "opgate-audit-id" | "www-authenticate" => true,
+        _ => HOP_BY_HOP.contains(&name) || name.starts_with("x-opgate-"),
     }
 }
 

@@ -186,9 +186,12 @@ impl Entrance {
         let Some(tls) = &self.tls else {
             return connection::serve(io, peer, self.settings, handler, drain).await;
         };
-        match timeout(self.settings.limits.handshake_timeout, tls.accept(io, peer)).await {
+        // In boxes, so that a connection without TLS does not carry the size of one that has it.
+        let handshake = Box::pin(tls.accept(io, peer));
+        match timeout(self.settings.limits.handshake_timeout, handshake).await {
             Ok(Ok((stream, peer))) => {
-                connection::serve(stream, peer, self.settings, handler, drain).await;
+                let serving = connection::serve(stream, peer, self.settings, handler, drain);
+                Box::pin(serving).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "the TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("the TLS handshake took too long"),
