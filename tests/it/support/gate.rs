@@ -122,6 +122,8 @@ issuers = ["{ISSUER}"]
 {more}
 [audit]
 directory = "audit"
+# A machine that runs many tests at once may take its time to sync.
+max_wait = "5s"
 {audit}
 "#
         )
