@@ -1,5 +1,6 @@
 //! The audit log on disk.
 
+mod batch;
 pub mod disk;
 pub mod floods;
 pub mod reader;

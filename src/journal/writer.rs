@@ -7,14 +7,12 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
-use tokio::sync::Notify;
-
+use super::batch::{Batch, DURABLE, FAILED};
 use super::disk::{Disk, Files};
 use super::recovery::{self, OpenError, Recovered};
 use super::stamp::Stamp;
@@ -31,6 +29,10 @@ const FULL: usize = 64 * 1_024;
 /// Records that nobody waits for may fill the queue this many times over before they are counted
 /// instead of kept: an outcome is worth more than a refusal to begin another call.
 const NOTES: usize = 2;
+/// With so many records in one sync there are several callers, and more of them can share the next.
+const COMPANY: usize = 4;
+/// The longest pause between two syncs.
+const MAX_PAUSE: Duration = Duration::from_micros(500);
 
 /// A handle to the log. Cheap to clone.
 #[derive(Clone)]
@@ -123,6 +125,14 @@ struct Queue {
     syncs: u64,
 }
 
+/// What the thread writes at one time.
+struct Work {
+    lines: Vec<u8>,
+    records: usize,
+    first_seq: u64,
+    batch: Arc<Batch>,
+}
+
 /// Records that could not be queued, until a gap record says so.
 #[derive(Default)]
 struct Lost {
@@ -131,16 +141,6 @@ struct Lost {
     to: Timestamp,
     total: u64,
 }
-
-/// What was taken from the queue at one time. Whoever waits for it waits together.
-struct Batch {
-    state: AtomicU8,
-    done: Notify,
-}
-
-const PENDING: u8 = 0;
-const DURABLE: u8 = 1;
-const FAILED: u8 = 2;
 
 impl Journal {
     /// Opens the log: locks the directory, recovers what an earlier process left, closes its open
@@ -190,7 +190,7 @@ impl Journal {
         journal.begin_epoch(recovered, config_digest, now);
         let mut tail = Tail::new(config, recovered, now, disk, lock);
         // Nothing is served before the epoch has begun on the disk.
-        let (lines, first_seq, batch) = journal.0.queue().take();
+        let Work { lines, first_seq, batch, .. } = journal.0.queue().take();
         tail.write(&lines, first_seq, now)?;
         if tail.owes_sync {
             tail.sync()?;
@@ -335,28 +335,6 @@ impl<B: Body> Drop for Waiting<'_, B> {
     }
 }
 
-impl Batch {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { state: AtomicU8::new(PENDING), done: Notify::new() })
-    }
-
-    fn resolve(&self, state: u8) {
-        self.state.store(state, Ordering::Release);
-        self.done.notify_waiters();
-    }
-
-    async fn wait(&self) -> u8 {
-        // Registered before the state is read: a resolution in between is not missed.
-        let done = self.done.notified();
-        let state = self.state.load(Ordering::Acquire);
-        if state != PENDING {
-            return state;
-        }
-        done.await;
-        self.state.load(Ordering::Acquire)
-    }
-}
-
 thread_local! {
     /// Where a record is serialized before it is copied into the queue.
     static SCRATCH: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
@@ -406,7 +384,8 @@ impl Shared {
     /// The life of the thread.
     fn run<D: Disk>(&self, mut tail: Tail<D>) {
         while let Some(work) = self.next(tail.owes_sync.then_some(tail.synced)) {
-            let (lines, first_seq, batch) = work;
+            let Work { lines, records, first_seq, batch } = work;
+            let began = clock::instant();
             let written = if lines.is_empty() {
                 tail.sync()
             } else {
@@ -417,6 +396,11 @@ impl Shared {
                     // Durable from here on: whoever is told so may act on it.
                     batch.resolve(DURABLE);
                     self.wrote(lines);
+                    if self.kept == Kept::Sync && records >= COMPANY {
+                        // As long as the sync took, so that waiting at most doubles while the number
+                        // of syncs is halved.
+                        std::thread::sleep(began.elapsed().min(MAX_PAUSE));
+                    }
                 }
                 Err(error) => {
                     tracing::error!(%error, "the audit log cannot be written; no call is let through any more");
@@ -430,7 +414,7 @@ impl Shared {
 
     /// Sleeps until there is something to write now; `None` when the log is closed and empty. Where a
     /// sync is owed since `unsynced`, an empty work is given when it is due.
-    fn next(&self, unsynced: Option<Instant>) -> Option<(Vec<u8>, u64, Arc<Batch>)> {
+    fn next(&self, unsynced: Option<Instant>) -> Option<Work> {
         let mut queue = self.queue();
         let mut since: Option<Instant> = unsynced;
         loop {
@@ -503,7 +487,7 @@ impl Queue {
             next_seq: recovered.next_seq,
             stamp: Stamp::default(),
             middle: middle.into(),
-            batch: Batch::new(),
+            batch: Arc::new(Batch::new()),
             urgent: false,
             parked: false,
             closing: false,
@@ -543,15 +527,14 @@ impl Queue {
         }
     }
 
-    fn take(&mut self) -> (Vec<u8>, u64, Arc<Batch>) {
-        let first_seq = std::mem::replace(&mut self.first_seq, self.next_seq);
-        self.records = 0;
+    fn take(&mut self) -> Work {
         self.urgent = false;
-        (
-            std::mem::take(&mut self.lines),
-            first_seq,
-            std::mem::replace(&mut self.batch, Batch::new()),
-        )
+        Work {
+            lines: std::mem::take(&mut self.lines),
+            records: std::mem::take(&mut self.records),
+            first_seq: std::mem::replace(&mut self.first_seq, self.next_seq),
+            batch: std::mem::replace(&mut self.batch, Arc::new(Batch::new())),
+        }
     }
 
     fn lose(&mut self, now: Timestamp, record: &impl Body) {
