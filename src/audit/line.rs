@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use serde::Serialize as _;
 use serde_json::ser::Formatter;
 
+use crate::model::written::Written;
+
 /// The longest line, without its line end (C2SP tlog-tiles: an entry has a 16-bit length).
 pub const MAX_LINE: usize = 65_535;
 
@@ -83,6 +85,17 @@ impl<'a> Members<'a> {
             self.into.push(digit(byte & 15));
         }
         self.into.push(b'"');
+    }
+
+    /// Members that were written before.
+    pub fn written(&mut self, members: &Written) {
+        if !members.as_bytes().is_empty() {
+            if !self.first {
+                self.into.push(b',');
+            }
+            self.first = false;
+            self.into.extend_from_slice(members.as_bytes());
+        }
     }
 
     /// An address.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::model::written::Written;
 
 use super::line::Members;
 use super::tag::Tag;
@@ -76,8 +77,10 @@ pub struct Decision<'a> {
     pub kept: Kept,
     /// The identifier of the resource.
     pub resource: Option<&'a str>,
-    /// The verified token.
-    pub token: Option<Token<'a>>,
+    /// The verified token: what [`Token::write`] wrote.
+    pub token: Option<&'a Written>,
+    /// `scope` of the verified token.
+    pub scope: Option<&'a str>,
     /// What a token said that was not verified.
     pub unverified: Option<Unverified<'a>>,
     /// The grant entry that covers the operation.
@@ -122,8 +125,6 @@ pub struct Token<'a> {
     pub user: Option<&'a Tag>,
     /// `client_id`
     pub client_id: Option<&'a str>,
-    /// `scope`
-    pub scope: Option<&'a str>,
 }
 
 /// What an unverified token said. Never written where a verified value stands, and cut short.
@@ -208,8 +209,11 @@ impl Body for Decision<'_> {
         }
         self.verdict(to);
         to.optional("resource", self.resource);
-        if let Some(token) = &self.token {
-            token.write(to);
+        if let Some(token) = self.token {
+            to.written(token);
+        }
+        if let Some(scope) = self.scope {
+            to.text_within(MAX_SCOPE, "scope", scope);
         }
         if let Some(unverified) = &self.unverified {
             to.object("unverified", |to| unverified.write(to));
@@ -252,7 +256,9 @@ impl Body for Decision<'_> {
 }
 
 impl Token<'_> {
-    fn write(&self, to: &mut Members<'_>) {
+    /// Appends the members that say whose token it is, which are the same for every call with it.
+    pub fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
         to.text("iss", self.issuer);
         to.hex("token_sha256", self.sha256);
         to.optional("jti", self.jti);
@@ -264,9 +270,6 @@ impl Token<'_> {
             to.object("user", |to| to.text("tag", user.as_str()));
         }
         to.optional("client_id", self.client_id);
-        if let Some(scope) = self.scope {
-            to.text_within(MAX_SCOPE, "scope", scope);
-        }
     }
 }
 
@@ -538,7 +541,20 @@ mod tests {
         String::from_utf8(into).unwrap()
     }
 
-    fn decision<'a>(any: &'a str, tag: &'a Tag) -> Decision<'a> {
+    fn token(any: &str, tag: &Tag) -> Written {
+        let token = Token {
+            issuer: any,
+            sha256: &[0xab; 32],
+            jti: Some(any),
+            expires: Timestamp::from_seconds(1_790_000_000),
+            agent: Some(any),
+            user: Some(tag),
+            client_id: Some(any),
+        };
+        Written::by(|into| token.write(into))
+    }
+
+    fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> {
         Decision {
             id: any,
             trace: Some(Trace { id: any, span: any, parent: Some(any) }),
@@ -546,16 +562,8 @@ mod tests {
             observed: false,
             kept: Kept::Sync,
             resource: Some(any),
-            token: Some(Token {
-                issuer: any,
-                sha256: &[0xab; 32],
-                jti: Some(any),
-                expires: Timestamp::from_seconds(1_790_000_000),
-                agent: Some(any),
-                user: Some(tag),
-                client_id: Some(any),
-                scope: Some(any),
-            }),
+            token: Some(token),
+            scope: Some(any),
             unverified: None,
             basis: Some(Basis { entry: Some(2), how: any }),
             operation: Some(Operation { protocol: any, action: any, method: any, path: any }),
@@ -583,19 +591,21 @@ mod tests {
             ),
             hex
         );
-        assert_eq!(text(&decision("x", &tag)), expected);
+        assert_eq!(text(&decision("x", &tag, &token("x", &tag))), expected);
     }
 
     #[test]
     fn a_refusal_keeps_what_was_not_verified_apart_and_short() {
         let tag = Tagger::new(b"k").tag(b"v");
         let long = "i".repeat(5_000);
+        let written = token("x", &tag);
         let body = Decision {
             refusal: Some(Reason::SignatureInvalid.into()),
             token: None,
+            scope: None,
             unverified: Some(Unverified { issuer: Some(&long), ..Unverified::default() }),
             observed: true,
-            ..decision("x", &tag)
+            ..decision("x", &tag, &written)
         };
         let line = text(&body);
         assert!(
@@ -611,6 +621,7 @@ mod tests {
     fn the_worst_decision_fits_a_line() {
         let tag = Tagger::new(b"k").tag(b"v");
         let worst = "\u{1b}".repeat(70_000);
+        let written = token(&worst, &tag);
         let all = Unverified {
             sha256: Some(&[0; 32]),
             issuer: Some(&worst),
@@ -619,7 +630,7 @@ mod tests {
             client_id: Some(&worst),
             agent: Some(&worst),
         };
-        let line = text(&Decision { unverified: Some(all), ..decision(&worst, &tag) });
+        let line = text(&Decision { unverified: Some(all), ..decision(&worst, &tag, &written) });
         assert!(line.len() < MAX_LINE - 2_000, "{}", line.len());
     }
 

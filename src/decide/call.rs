@@ -32,11 +32,9 @@ pub fn receive<'a>(
     if !world.knows_method(head.method) {
         return Err(Reason::MethodUnknown.into());
     }
-    if !world.routes.knows(head.authority) {
-        return Err(Denial::about(Reason::AuthorityUnknown, "host"));
-    }
-    let found = world.routes.find(head.authority, head.path.decoded());
-    let (index, mount) = found.ok_or(Reason::NoRoute)?;
+    let host = world.routes.host(head.authority);
+    let host = host.ok_or(Denial::about(Reason::AuthorityUnknown, "host"))?;
+    let (index, mount) = host.find(head.path.decoded()).ok_or(Reason::NoRoute)?;
     let resource = world.resources.get(index).ok_or(Reason::NoRoute)?;
     let (raw_path, path) = head.path.below(mount).ok_or(Reason::PathAmbiguous)?;
     if head.path.has_parameters() && !resource.path_parameters {

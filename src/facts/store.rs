@@ -21,7 +21,6 @@ use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
-use crate::token::verify;
 
 /// How often one step may ask for facts before the call is refused.
 const MAX_ROUNDS: usize = 8;
@@ -39,6 +38,17 @@ pub struct Store {
     memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
     /// When each issuer's keys were last obtained or confirmed.
     confirmed: ArcSwap<Vec<Option<Timestamp>>>,
+}
+
+/// What is asked of the store for one call.
+#[derive(Clone, Copy, Debug)]
+struct Question<'a> {
+    world: &'a World,
+    call: &'a Call<'a>,
+    presented: Presented<'a>,
+    digest: [u8; 32],
+    now: Timestamp,
+    remembered: Option<&'a Arc<Grant>>,
 }
 
 impl Store {
@@ -65,38 +75,54 @@ impl Store {
     }
 
     /// Verifies the presented token for this call, or takes the grant that is remembered for it.
+    /// `digest` is the SHA-256 of the token.
     pub async fn authenticate(
         &self,
         world: &World,
         call: &Call<'_>,
         presented: Presented<'_>,
+        digest: [u8; 32],
         now: Timestamp,
     ) -> Result<Arc<Grant>, Denial> {
-        let digest = verify::digest(presented);
         let remembered = self.memo.get(&digest);
+        let question =
+            Question { world, call, presented, digest, now, remembered: remembered.as_ref() };
+        match self.step(&question, &[]) {
+            Ok(grant) => Ok(self.remember(&question, grant)),
+            Err(Stop::Refuse(denial)) => Err(denial),
+            // Rare and large, so it takes no room in the call's future.
+            Err(Stop::Need(need)) => Box::pin(self.obtain(&question, need)).await,
+        }
+    }
+
+    /// Takes the step again with every fact that it asks for.
+    async fn obtain(&self, question: &Question<'_>, first: Need) -> Result<Arc<Grant>, Denial> {
         let mut exhausted = Vec::new();
-        for _ in 0..MAX_ROUNDS {
-            let step = {
-                let known = self.known.load();
-                let remembered = remembered.as_ref();
-                let facts = Facts { world, known: &known, now, remembered, exhausted: &exhausted };
-                decide::authenticate(call, presented, digest, &facts)
-            };
-            match step {
-                Ok(grant) => {
-                    if !remembered.as_ref().is_some_and(|known| Arc::ptr_eq(known, &grant)) {
-                        self.memo.insert(digest, Arc::clone(&grant));
-                    }
-                    return Ok(grant);
-                }
+        let mut need = first;
+        for _ in 1..MAX_ROUNDS {
+            self.meet(need).await;
+            exhausted.push(need);
+            match self.step(question, &exhausted) {
+                Ok(grant) => return Ok(self.remember(question, grant)),
                 Err(Stop::Refuse(denial)) => return Err(denial),
-                Err(Stop::Need(need)) => {
-                    self.meet(need).await;
-                    exhausted.push(need);
-                }
+                Err(Stop::Need(next)) => need = next,
             }
         }
         Err(Denial::about(Reason::KeysUnavailable, "jwks"))
+    }
+
+    fn step(&self, question: &Question<'_>, exhausted: &[Need]) -> Result<Arc<Grant>, Stop> {
+        let Question { world, now, remembered, .. } = *question;
+        let known = self.known.load();
+        let facts = Facts { world, known: &known, now, remembered, exhausted };
+        decide::authenticate(question.call, question.presented, question.digest, &facts)
+    }
+
+    fn remember(&self, question: &Question<'_>, grant: Arc<Grant>) -> Arc<Grant> {
+        if !question.remembered.is_some_and(|known| Arc::ptr_eq(known, &grant)) {
+            self.memo.insert(question.digest, Arc::clone(&grant));
+        }
+        grant
     }
 
     /// Obtains the keys of every issuer for the first time, for as long as a start should wait.

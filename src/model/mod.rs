@@ -7,3 +7,4 @@ pub mod pattern;
 pub mod presented;
 pub mod reason;
 pub mod time;
+pub mod written;

@@ -76,7 +76,7 @@ const DECISIVE: [&str; 14] = [
 ];
 
 /// Headers by which some frameworks let a caller change the method or the target after the fact.
-pub const OVERRIDES: [&str; 7] = [
+const OVERRIDES: [&str; 7] = [
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -103,9 +103,14 @@ impl<'a> Head<'a> {
             path: CanonicalPath::parse(parts.uri.path())?,
             query: parts.uri.query(),
             upgrade: upgrade(&parts.headers),
-            overrides: OVERRIDES.iter().any(|name| parts.headers.contains_key(*name)),
+            overrides: parts.headers.keys().any(|name| is_override(name.as_str())),
         })
     }
+}
+
+/// Whether the header called `name`, in lower case, asks for another method or target.
+pub fn is_override(name: &str) -> bool {
+    name.starts_with("x-") && OVERRIDES.contains(&name)
 }
 
 fn check_duplicates(headers: &HeaderMap) -> Result<(), Denial> {

@@ -1,5 +1,6 @@
 //! Which resource a request is for, by authority and path.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Where resources are mounted.
@@ -14,28 +15,35 @@ struct Mount {
     resource: usize,
 }
 
+/// The mounts of one authority.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    mounts: &'a [Mount],
+}
+
 impl Routes {
     /// Makes `authority` known, also when no resource is mounted there.
     pub fn add_host(&mut self, authority: &str) {
-        self.hosts.entry(normalized(authority).into()).or_default();
+        self.hosts.entry(normalized(authority).into_owned().into()).or_default();
     }
 
     /// Mounts the resource with index `resource` at `path` (no trailing slash; empty for the root).
     pub fn mount(&mut self, authority: &str, path: &str, resource: usize) {
-        let mounts = self.hosts.entry(normalized(authority).into()).or_default();
+        let mounts = self.hosts.entry(normalized(authority).into_owned().into()).or_default();
         mounts.push(Mount { path: path.into(), resource });
         mounts.sort_by_key(|mount| std::cmp::Reverse(mount.path.len()));
     }
 
-    /// Whether requests may name `authority`.
-    pub fn knows(&self, authority: &str) -> bool {
-        self.hosts.contains_key(normalized(authority).as_str())
+    /// What is mounted at `authority`; `None` when requests may not name it.
+    pub fn host(&self, authority: &str) -> Option<Host<'_>> {
+        self.hosts.get(&*normalized(authority)).map(|mounts| Host { mounts })
     }
+}
 
+impl<'a> Host<'a> {
     /// The resource with the longest mount at or above the decoded path `path`, and that mount.
-    pub fn find(&self, authority: &str, path: &str) -> Option<(usize, &str)> {
-        let mounts = self.hosts.get(normalized(authority).as_str())?;
-        mounts.iter().find_map(|mount| {
+    pub fn find(self, path: &str) -> Option<(usize, &'a str)> {
+        self.mounts.iter().find_map(|mount| {
             let rest = path.strip_prefix(mount.path.as_ref())?;
             (rest.is_empty() || rest.starts_with('/'))
                 .then_some((mount.resource, mount.path.as_ref()))
@@ -44,11 +52,13 @@ impl Routes {
 }
 
 /// Lower case, the default ports of both schemes left out.
-fn normalized(authority: &str) -> String {
-    let lower = authority.to_ascii_lowercase();
-    match lower.strip_suffix(":443").or_else(|| lower.strip_suffix(":80")) {
-        Some(host) => host.to_owned(),
-        None => lower,
+fn normalized(authority: &str) -> Cow<'_, str> {
+    let host = authority.strip_suffix(":443").or_else(|| authority.strip_suffix(":80"));
+    let host = host.unwrap_or(authority);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        host.to_ascii_lowercase().into()
+    } else {
+        host.into()
     }
 }
 
@@ -73,9 +83,13 @@ mod tests {
             ("other.test:8443", "/", None),
             ("other.test", "/x", None),
         ] {
-            assert_eq!(routes.find(authority, path), expected, "{authority}{path}");
+            assert_eq!(
+                routes.host(authority).and_then(|host| host.find(path)),
+                expected,
+                "{authority}{path}"
+            );
         }
-        assert!(routes.knows("tools.test:80"));
-        assert!(!routes.knows("evil.test"));
+        assert!(routes.host("tools.test:80").is_some());
+        assert!(routes.host("evil.test").is_none());
     }
 }

@@ -1,10 +1,13 @@
 //! Challenges and guidance: what a refused agent is told it would need
 //! (`reverse-guided-errors.md` §2 to §4).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::config;
 use crate::model::operation::Operation;
@@ -33,13 +36,29 @@ impl Challenge {
     /// (RFC 6750 §3).
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.begin(name);
+        if value.chars().all(is_allowed) {
+            self.text.push_str(value);
+        } else {
+            self.text.extend(value.chars().map(|c| if is_allowed(c) { c } else { ' ' }));
+        }
+        self.text.push('"');
+        self
+    }
+
+    /// Adds a parameter as the base64url without padding of JSON text.
+    fn with_encoded(mut self, name: &str, json: &str) -> Self {
+        self.begin(name);
+        URL_SAFE_NO_PAD.encode_string(json, &mut self.text);
+        self.text.push('"');
+        self
+    }
+
+    fn begin(&mut self, name: &str) {
         self.text.push_str(if self.first { " " } else { ", " });
         self.first = false;
         self.text.push_str(name);
         self.text.push_str("=\"");
-        self.text.extend(value.chars().map(|c| if is_allowed(c) { c } else { ' ' }));
-        self.text.push('"');
-        self
     }
 
     /// The field value.
@@ -47,8 +66,17 @@ impl Challenge {
         HeaderValue::from_str(&self.text).ok()
     }
 
-    fn fits(&self, name: &str, value: &str) -> bool {
-        value.len() <= MAX_BLOB && self.text.len() + name.len() + value.len() + 5 <= MAX_FIELD
+    /// Whether these parameters, encoded, keep within the budget.
+    fn fits(&self, parameters: &[(&str, &str)]) -> bool {
+        let mut length = self.text.len();
+        for (name, json) in parameters {
+            let encoded = base64::encoded_len(json.len(), false).unwrap_or(usize::MAX);
+            if encoded > MAX_BLOB {
+                return false;
+            }
+            length += name.len() + encoded + ", =\"\"".len();
+        }
+        length <= MAX_FIELD
     }
 }
 
@@ -71,14 +99,50 @@ pub struct Guidance<'a> {
     pub raw_path: &'a str,
 }
 
+const PROFILE: &str = "policy_profile";
+const REMEDIATION: &str = "authorization_remediation";
+
+/// What an authorization would have to have (`reverse-guided-errors.md` §3). Members in the order of
+/// their names.
+#[derive(Debug, Serialize)]
+pub struct Profile<'a> {
+    auth_server: &'a str,
+    /// The operator's own words, never derived from a policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    constraints: Option<Cow<'a, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    required_claims: &'a [Box<str>],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    required_scope: &'a [&'a str],
+}
+
+/// A detail of type `agent_operation`, members in the order of their names.
+#[derive(Debug, Serialize)]
+struct Detail<'a> {
+    locations: [&'a str; 1],
+    operations: [Asked<'a>; 1],
+    r#type: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    action: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+}
+
 impl Guidance<'_> {
     /// Adds `policy_profile` and `authorization_remediation`, trimmed in the stated order until the
     /// challenge keeps within its budget. Gives the profile back, for the body.
-    pub fn add_to(&self, challenge: Challenge) -> (Challenge, Option<Value>) {
+    pub fn add_to(&self, challenge: Challenge) -> (Challenge, Option<Profile<'_>>) {
         if !self.configured.enabled {
             return (challenge, None);
         }
-        let remediation = encode(&self.remediation());
+        let remediation = self.remediation();
         for trim in [
             Trim::Nothing,
             Trim::Descriptions,
@@ -87,74 +151,62 @@ impl Guidance<'_> {
             Trim::Constraints,
         ] {
             let profile = self.profile(trim);
-            let encoded = encode(&profile);
-            if !challenge.fits("policy_profile", &encoded) {
-                continue;
-            }
-            let with_profile = Challenge { text: challenge.text.clone(), first: challenge.first };
-            let with_profile = with_profile.with("policy_profile", &encoded);
-            if trim >= Trim::Remediation {
-                return (with_profile, Some(profile));
-            }
-            if with_profile.fits("authorization_remediation", &remediation) {
-                return (
-                    with_profile.with("authorization_remediation", &remediation),
-                    Some(profile),
-                );
+            let text = json(&profile);
+            let both = [(PROFILE, &*text), (REMEDIATION, &*remediation)];
+            let kept = both.get(..if trim < Trim::Remediation { 2 } else { 1 }).unwrap_or(&both);
+            if challenge.fits(kept) {
+                let add = |to: Challenge, (name, text): &(&str, &str)| to.with_encoded(name, text);
+                return (kept.iter().fold(challenge, add), Some(profile));
             }
         }
         (challenge, None)
     }
 
-    /// `reverse-guided-errors.md` §3. Constraints are the operator's own words, never derived from a policy.
-    fn profile(&self, trim: Trim) -> Value {
-        let mut profile = Map::new();
-        profile.insert("auth_server".into(), self.auth_server.into());
-        if let Some(uri) = &self.configured.profile_uri {
-            profile.insert("profile_uri".into(), Value::from(&**uri));
+    fn profile(&self, trim: Trim) -> Profile<'_> {
+        let constraints = self.configured.constraints.as_ref().filter(|_| trim < Trim::Constraints);
+        Profile {
+            auth_server: self.auth_server,
+            constraints: constraints.map(|constraints| match trim {
+                Trim::Nothing => Cow::Borrowed(constraints),
+                _ => Cow::Owned(trimmed(constraints, trim)),
+            }),
+            profile_uri: self.configured.profile_uri.as_deref(),
+            required_claims: &self.configured.required_claims,
+            required_scope: &self.required_scope,
         }
-        if !self.required_scope.is_empty() {
-            profile.insert("required_scope".into(), self.required_scope.clone().into());
-        }
-        if !self.configured.required_claims.is_empty() {
-            let claims: Vec<&str> =
-                self.configured.required_claims.iter().map(|claim| &**claim).collect();
-            profile.insert("required_claims".into(), claims.into());
-        }
-        if trim < Trim::Constraints
-            && let Some(constraints) = &self.configured.constraints
-        {
-            profile.insert("constraints".into(), trimmed(constraints, trim));
-        }
-        Value::Object(profile)
     }
 
     /// `reverse-guided-errors.md` §4: details that the client can copy into its next request, for this
-    /// call and no more.
-    fn remediation(&self) -> Value {
-        let mut operation = json!({ "action": self.operation.action });
+    /// call and no more, as JSON text.
+    fn remediation(&self) -> String {
         // A `*` in a path would be a wildcard in a grant.
-        if let Some(members) = operation.as_object_mut()
-            && !self.raw_path.contains('*')
-            && self.raw_path.len() <= 512
-        {
-            let path = if self.raw_path.is_empty() { "/" } else { self.raw_path };
-            members.insert("method".into(), self.operation.method.as_str().into());
-            members.insert("path".into(), path.into());
-        }
-        let details = json!([{
-            "type": "agent_operation",
-            "locations": [self.operation.resource],
-            "operations": [operation],
+        let is_exact = !self.raw_path.contains('*') && self.raw_path.len() <= 512;
+        let path = if self.raw_path.is_empty() { "/" } else { self.raw_path };
+        let operation = Asked {
+            action: self.operation.action,
+            method: is_exact.then_some(self.operation.method.as_str()),
+            path: is_exact.then_some(path),
+        };
+        let details = json(&[Detail {
+            locations: [self.operation.resource],
+            operations: [operation],
+            r#type: "agent_operation",
         }]);
         // Members are sorted and hold no numbers, so this text is already canonical (RFC 8785).
-        let canonical = details.to_string();
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, canonical.as_bytes());
-        json!({
-            "authorization_details": details,
-            "authorization_reference": URL_SAFE_NO_PAD.encode(digest),
-        })
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, details.as_bytes());
+        let mut text = String::with_capacity(details.len() + 128);
+        text.push_str("{\"authorization_details\":");
+        text.push_str(&details);
+        text.push_str(",\"authorization_reference\":\"");
+        URL_SAFE_NO_PAD.encode_string(digest, &mut text);
+        text.push_str("\"}");
+        text
     }
+}
+
+/// JSON text. These types cannot fail to become it.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// How much is left out, in the order of `reverse-guided-errors.md` §2.
@@ -183,14 +235,10 @@ fn trimmed(constraints: &Value, trim: Trim) -> Value {
     constraints
 }
 
-/// base64url without padding of the JSON text.
-fn encode(value: &Value) -> String {
-    URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use http::Method;
+    use serde_json::json;
 
     use super::*;
 
@@ -215,7 +263,7 @@ mod tests {
             "auth_server": "https://as.example.com", "confirmation_required": true, "required_scope": ["purchase.create"],
         });
         assert_eq!(
-            encode(&profile),
+            URL_SAFE_NO_PAD.encode(profile.to_string()),
             "eyJhdXRoX3NlcnZlciI6Imh0dHBzOi8vYXMuZXhhbXBsZS5jb20iLCJjb25maXJtYXRpb25fcmVxdWlyZWQiOnRydWUsInJlcXVpcmVkX3Njb3BlIjpbInB1cmNoYXNlLmNyZWF0ZSJdfQ"
         );
     }
@@ -239,8 +287,9 @@ mod tests {
             (lists(5, 2_000), &["enum"], &["description"]),
             (lists(1_000, 10), &["type"], &["description", "enum"]),
         ] {
-            let (challenge, profile) = guidance(&configured).add_to(Challenge::bearer());
-            let constraint = &profile.unwrap()["constraints"]["c"];
+            let guidance = guidance(&configured);
+            let (challenge, profile) = guidance.add_to(Challenge::bearer());
+            let constraint = &profile.unwrap().constraints.unwrap()["c"];
             assert!(kept.iter().all(|name| constraint.get(name).is_some()), "{kept:?}");
             assert!(lost.iter().all(|name| constraint.get(name).is_none()), "{lost:?}");
             assert!(challenge.value().unwrap().len() <= MAX_FIELD);
@@ -252,14 +301,18 @@ mod tests {
             constraints: Some(many.into()),
             ..Default::default()
         };
-        let (_, profile) = guidance(&huge).add_to(Challenge::bearer());
-        assert_eq!(profile.unwrap().get("constraints"), None);
+        let guidance = guidance(&huge);
+        let (_, profile) = guidance.add_to(Challenge::bearer());
+        assert!(profile.unwrap().constraints.is_none());
     }
 
     #[test]
     fn the_remediation_names_this_call_and_no_more() {
         let configured = config::Guidance { enabled: true, ..Default::default() };
-        let remediation = guidance(&configured).remediation();
+        let read = |guidance: Guidance<'_>| -> Value {
+            serde_json::from_str(&guidance.remediation()).unwrap()
+        };
+        let remediation = read(guidance(&configured));
         assert_eq!(
             remediation["authorization_details"],
             json!([{"type": "agent_operation", "locations": ["https://tools.test/shop"],
@@ -267,7 +320,7 @@ mod tests {
         );
         let starred = Guidance { raw_path: "/a*", ..guidance(&configured) };
         assert_eq!(
-            starred.remediation()["authorization_details"][0]["operations"],
+            read(starred)["authorization_details"][0]["operations"],
             json!([{"action": "create_order"}])
         );
     }
@@ -275,7 +328,8 @@ mod tests {
     #[test]
     fn an_operator_can_say_nothing() {
         let silent = config::Guidance::default();
-        let (challenge, profile) = guidance(&silent).add_to(Challenge::bearer());
-        assert_eq!((challenge.text.as_str(), profile), ("Bearer", None));
+        let silent = guidance(&silent);
+        let (challenge, profile) = silent.add_to(Challenge::bearer());
+        assert!(challenge.text == "Bearer" && profile.is_none());
     }
 }

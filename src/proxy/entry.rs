@@ -20,7 +20,7 @@ use crate::model::reason::Denial;
 use crate::policy::algebra;
 use crate::runtime::clock;
 use crate::token::grant::Grant;
-use crate::token::verify::{self, Unverified as UnverifiedToken};
+use crate::token::jws;
 
 /// The id of a decision: a `UUIDv7`, so that ids sort by time.
 #[derive(Clone, Copy, Debug)]
@@ -105,8 +105,8 @@ pub struct Entry<'a> {
     pub call: Option<&'a Call<'a>>,
     /// The name of its upstream.
     pub upstream: Option<&'a str>,
-    /// What was presented.
-    pub presented: Option<Presented<'a>>,
+    /// What was presented, and its SHA-256.
+    pub presented: Option<(Presented<'a>, [u8; 32])>,
     /// The grant, when the token was verified.
     pub grant: Option<&'a Grant>,
     /// What was decided.
@@ -118,7 +118,6 @@ pub struct Entry<'a> {
 /// The parts of a record that are computed for it.
 #[derive(Debug, Default)]
 pub struct Computed {
-    user: Option<Tag>,
     query: Option<Tag>,
     scope: Option<String>,
     digest: Option<[u8; 32]>,
@@ -128,21 +127,16 @@ pub struct Computed {
 impl Entry<'_> {
     /// Computes keyed hashes, and for a refusal what helps to understand it.
     pub fn compute(&self, journal: &Journal) -> Computed {
-        let claims = self.grant.map(Grant::claims);
         let mut computed = Computed {
-            user: claims.and_then(|claims| claims.user()).map(|user| journal.tag(user)),
             query: self.parts.uri.query().map(|query| journal.tag(query)),
             ..Computed::default()
         };
         if self.denial().is_none() {
             return computed;
         }
-        computed.scope = claims.map(|claims| claims.scope.join(" "));
-        if let (None, Some(presented)) = (self.grant, self.presented) {
-            let digest = verify::digest(presented);
-            let token = UnverifiedToken::read(presented, digest).ok();
-            computed.issuer =
-                token.as_ref().and_then(|token| token.issuer_hint().ok()).map(Into::into);
+        computed.scope = self.grant.map(|grant| grant.claims().scope.join(" "));
+        if let (None, Some((presented, digest))) = (self.grant, self.presented) {
+            computed.issuer = jws::claimed_issuer(presented);
             computed.digest = Some(digest);
         }
         computed
@@ -158,7 +152,8 @@ impl Entry<'_> {
             observed: matches!(self.verdict, Ok(Ground::Observed(_))),
             kept: journal.kept(),
             resource: self.call.map(|call| &*call.resource().id),
-            token: self.grant.map(|grant| token(grant, computed)),
+            token: self.grant.map(|grant| grant.written(|into| write_token(grant, journal, into))),
+            scope: computed.scope.as_deref(),
             unverified: computed.digest.as_ref().map(|digest| Unverified {
                 sha256: Some(digest),
                 issuer: computed.issuer.as_deref(),
@@ -204,18 +199,21 @@ impl Entry<'_> {
     }
 }
 
-fn token<'r>(grant: &'r Grant, computed: &'r Computed) -> Token<'r> {
+/// Written once for each token: the key of its tags is that of the log, which does not change while
+/// the process lives.
+fn write_token(grant: &Grant, journal: &Journal, into: &mut Vec<u8>) {
     let claims = grant.claims();
-    Token {
+    let user = claims.user().map(|user| journal.tag(user));
+    let token = Token {
         issuer: &grant.issuer().id,
         sha256: grant.digest(),
         jti: Some(&claims.jwt_id),
         expires: claims.expires,
         agent: claims.agent.as_deref(),
-        user: computed.user.as_ref(),
+        user: user.as_ref(),
         client_id: claims.client_id.as_deref(),
-        scope: computed.scope.as_deref(),
-    }
+    };
+    token.write(into);
 }
 
 fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {

@@ -38,6 +38,7 @@ use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::token::extract;
 use crate::token::grant::Grant;
+use crate::token::verify;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,7 +66,7 @@ struct Context {
 #[derive(Debug)]
 struct Judgement<'a> {
     call: Option<Call<'a>>,
-    presented: Option<Presented<'a>>,
+    presented: Option<(Presented<'a>, [u8; 32])>,
     grant: Option<Arc<Grant>>,
     verdict: Result<Permit, Denial>,
 }
@@ -178,8 +179,10 @@ async fn decide<'a>(
 ) -> Result<Permit, Denial> {
     call.entry()?;
     let presented = extract::extract(&parts.headers, call.query())?;
-    found.presented = Some(presented);
-    let grant = serving.facts.authenticate(&serving.snapshot.world, call, presented, now).await?;
+    let digest = verify::digest(presented);
+    found.presented = Some((presented, digest));
+    let world = &serving.snapshot.world;
+    let grant = serving.facts.authenticate(world, call, presented, digest, now).await?;
     let grant = found.grant.insert(grant);
     check_length(&parts.headers, serving.resource(call.resource_index()))?;
     decide::authorize(call, grant)
@@ -213,9 +216,7 @@ fn metadata(
         return None;
     }
     let head = Head::read(parts, transport(connection)).ok()?;
-    if !serving.snapshot.world.routes.knows(head.authority) {
-        return None;
-    }
+    serving.snapshot.world.routes.host(head.authority)?;
     let document = serving.metadata.answer(head.method, head.authority, head.path.raw())?;
     Some(document.map(ResponseBody::Full))
 }

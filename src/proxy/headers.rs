@@ -2,13 +2,14 @@
 //! (`verification.md`, "Forwarding").
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::config::{Forwarded, Gate, Resource};
-use crate::operation::head::OVERRIDES;
+use crate::operation::head::is_override;
 
 /// Carries the id of the decision, to the upstream where configured and to the caller always.
 pub const DECISION_ID: HeaderName = HeaderName::from_static("x-opgate-decision-id");
@@ -158,7 +159,7 @@ fn is_unwanted_anywhere(name: &str) -> bool {
     HOP_BY_HOP.contains(&name)
         || CREDENTIALS.contains(&name)
         || SPOOFABLE.contains(&name)
-        || OVERRIDES.contains(&name)
+        || is_override(name)
         || SPOOFABLE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
@@ -208,24 +209,28 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 /// Tells the upstream by which way the request came.
 pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority: &str) {
     let proto = if gate.origin.secure { "https" } else { "http" };
+    // Writing to a string does not fail.
+    let mut text = String::with_capacity(128);
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Legacy) {
         if let Some(address) = caller.address {
-            insert(headers, X_FORWARDED_FOR, &address.to_string());
+            write!(text, "{address}").unwrap_or_default();
+            insert(headers, X_FORWARDED_FOR, &text);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
         insert(headers, X_FORWARDED_HOST, authority);
     }
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Standard) {
-        let node = match caller.address {
-            Some(IpAddr::V4(address)) => address.to_string(),
-            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-            None => "unknown".to_owned(),
-        };
-        insert(
-            headers,
-            header::FORWARDED,
-            &format!("for={node};host=\"{authority}\";proto={proto}"),
-        );
+        text.clear();
+        match caller.address {
+            Some(IpAddr::V4(address)) => write!(text, "for={address}"),
+            Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\""),
+            None => text.write_str("for=unknown"),
+        }
+        .unwrap_or_default();
+        for part in [";host=\"", authority, "\";proto=", proto] {
+            text.push_str(part);
+        }
+        insert(headers, header::FORWARDED, &text);
     }
 }
 

@@ -5,9 +5,9 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use super::challenge::{Challenge, Guidance};
+use super::challenge::{Challenge, Guidance, Profile};
 use super::headers::{AUDIT_ID, DECISION_ID};
 use crate::config::Resource;
 use crate::model::reason::{Denial, Reason};
@@ -207,6 +207,25 @@ pub struct Rejection<'a> {
     pub accept: Option<&'a HeaderMap>,
 }
 
+/// The body of a refusal, as RFC 6750 or as RFC 9457 names its members, in the order of their names.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    decision_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_profile: Option<Profile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+}
+
 impl Rejection<'_> {
     /// The response to the caller. `HEAD` is served by the HTTP layer, which leaves the body out.
     pub fn response(&self) -> Response<Bytes> {
@@ -234,7 +253,7 @@ impl Rejection<'_> {
         }
     }
 
-    fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Value>) {
+    fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Profile<'_>>) {
         let mut challenge = Challenge::bearer();
         if matches!(shape.challenge, Challenged::No) {
             return (None, None);
@@ -273,25 +292,21 @@ impl Rejection<'_> {
         (!scopes.is_empty()).then_some(scopes)
     }
 
-    fn body(&self, shape: Shape, profile: Option<Value>) -> (&'static str, String) {
-        let mut members = Map::new();
+    fn body(&self, shape: Shape, profile: Option<Profile<'_>>) -> (&'static str, String) {
         let is_problem = self.accept.is_some_and(wants_problem);
-        members.insert("error".into(), shape.error.into());
-        members.insert("decision_id".into(), self.decision_id.into());
-        if is_problem {
-            let title = shape.status.canonical_reason().unwrap_or("Refused");
-            members.insert("type".into(), "about:blank".into());
-            members.insert("title".into(), title.into());
-            members.insert("status".into(), shape.status.as_u16().into());
-            members.insert("detail".into(), shape.description.into());
-        } else {
-            members.insert("error_description".into(), shape.description.into());
-        }
-        if let Some(profile) = profile {
-            members.insert("policy_profile".into(), profile);
-        }
+        let body = Body {
+            decision_id: self.decision_id,
+            detail: is_problem.then_some(shape.description),
+            error: shape.error,
+            error_description: (!is_problem).then_some(shape.description),
+            policy_profile: profile,
+            status: is_problem.then_some(shape.status.as_u16()),
+            title: shape.status.canonical_reason().filter(|_| is_problem),
+            r#type: is_problem.then_some("about:blank"),
+        };
         let kind = if is_problem { "application/problem+json" } else { "application/json" };
-        (kind, json!(members).to_string())
+        // Nothing in it can fail to become JSON.
+        (kind, serde_json::to_string(&body).unwrap_or_default())
     }
 
     fn add_headers(&self, status: StatusCode, headers: &mut HeaderMap) {

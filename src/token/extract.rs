@@ -38,12 +38,14 @@ fn bearer(line: &[u8]) -> Result<Presented<'_>, Denial> {
     Ok(Presented::new(token))
 }
 
-/// RFC 9110 §11.2.
+/// RFC 9110 §11.2. Looks at every byte whatever it finds, which lets it look at many at a time.
 fn is_token68(token: &str) -> bool {
-    token
-        .trim_end_matches('=')
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    let bytes = token.trim_end_matches('=').bytes();
+    bytes.fold(0, |wrong, byte| wrong | u8::from(!is_of_token68(byte))) == 0
+}
+
+const fn is_of_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
 }
 
 /// Whether a parameter of the query is called `access_token`, however it is encoded.

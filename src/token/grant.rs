@@ -1,7 +1,7 @@
 //! The grant: what a verified token authorizes. Only [`super::verify`] can make one.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::claims::Claims;
 use super::details::Entry;
@@ -9,6 +9,7 @@ use super::keys::KeySet;
 use super::trust::{Algorithm, Issuer};
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
+use crate::model::written::Written;
 
 /// A verified token: signature, issuer, type, dates and shape have been checked.
 pub struct Grant {
@@ -21,6 +22,7 @@ pub struct Grant {
     pub(super) claims: Claims,
     pub(super) entries: Vec<Entry>,
     pub(super) boundaries: Vec<Boundary>,
+    pub(super) written: OnceLock<Written>,
 }
 
 /// A policy that the token carries or names and that must be true for every operation.
@@ -75,6 +77,12 @@ impl Grant {
     /// Whether the token carries the scope.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.claims.scope.iter().any(|own| **own == *scope)
+    }
+
+    /// What a record says of this token, which `write` puts together at the first call and every
+    /// later call copies.
+    pub fn written(&self, write: impl FnOnce(&mut Vec<u8>)) -> &Written {
+        self.written.get_or_init(|| Written::by(write))
     }
 
     /// When it ends, the leeway of its issuer included.

@@ -75,6 +75,17 @@ impl Header {
     }
 }
 
+/// The `iss` that a refused token carries, for the record of its refusal. Good for nothing else: the
+/// token is not even known to be well formed.
+pub fn claimed_issuer(presented: Presented<'_>) -> Option<Box<str>> {
+    #[derive(serde::Deserialize)]
+    struct Claimed {
+        iss: Box<str>,
+    }
+    let payload = decode(presented.token().split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claimed>(&payload).ok().map(|claimed| claimed.iss)
+}
+
 fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, Denial> {
     match members.get(name) {
         None => Ok(None),
@@ -119,6 +130,19 @@ mod tests {
             kind: Some("at+jwt".into()),
         };
         assert_eq!(header, Ok(expected));
+    }
+
+    #[test]
+    fn the_issuer_of_a_refused_token_is_told_when_it_can_be_read() {
+        let claimed = |payload: &str| claimed_issuer(Presented::new(&compact("{}", payload)));
+        assert_eq!(
+            claimed(r#"{"x":[{}],"iss":"https://a.test"}"#).as_deref(),
+            Some("https://a.test")
+        );
+        for unreadable in [r#"{"iss":7}"#, "{}", "[]", "\"iss\""] {
+            assert_eq!(claimed(unreadable), None);
+        }
+        assert_eq!(claimed_issuer(Presented::new("opaque")), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a presented token to a grant (`verification.md` stage C; RFC 9068 §4, RFC 8725).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
@@ -90,6 +90,7 @@ impl<'a> Unverified<'a> {
             algorithm,
             digest: self.digest,
             claims,
+            written: OnceLock::new(),
         })
     }
 }

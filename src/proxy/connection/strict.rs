@@ -146,6 +146,10 @@ impl<IO> StrictIo<IO> {
         buf.put_slice(self.held.get(..count).unwrap_or_default());
         self.held.advance(count);
         self.ready = self.ready.saturating_sub(count);
+        if self.held.is_empty() {
+            // An idle connection keeps no buffer.
+            self.held = BytesMut::new();
+        }
     }
 
     /// Ready when the caller has been silent for too long.

@@ -195,13 +195,16 @@ pub(super) async fn lease(
     patience: Duration,
 ) -> Result<Lease, Denied> {
     if target.pool.dialer.http2 {
-        return lease_shared(target, patience).await;
+        return match share(target) {
+            Some(lease) => Ok(lease),
+            None => Box::pin(lease_shared(target, patience)).await,
+        };
     }
     let pool = &target.pool;
     let in_flight = Counted::new(&pool.in_flight);
     let permit = match Arc::clone(&pool.slots).try_acquire_owned() {
         Ok(permit) => permit,
-        Err(_none_free) => wait_for_slot(pool, patience).await?,
+        Err(_none_free) => Box::pin(wait_for_slot(pool, patience)).await?,
     };
     let now = clock::instant();
     let reused = if fresh { None } else { pool.take(now) };
@@ -209,7 +212,8 @@ pub(super) async fn lease(
         (LeasedSender::H1(idle.sender), idle.born)
     } else {
         pool.make_room();
-        match pool.connect().await? {
+        // To connect is rare and takes much room, so it takes none in the call's future.
+        match Box::pin(pool.connect()).await? {
             Sender::H1(sender) => (LeasedSender::H1(sender), now),
             Sender::H2(..) => return Err(Denied::Unreachable(DialError::Protocol)),
         }
@@ -232,9 +236,6 @@ async fn wait_for_slot(pool: &Pool, patience: Duration) -> Result<OwnedSemaphore
 }
 
 async fn lease_shared(target: &Arc<Target>, patience: Duration) -> Result<Lease, Denied> {
-    if let Some(lease) = share(target) {
-        return Ok(lease);
-    }
     let pool = &target.pool;
     let until = (clock::instant() + patience).into();
     loop {
