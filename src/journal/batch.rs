@@ -74,12 +74,12 @@ impl Future for Wait<'_> {
             batch.wake_others();
             return Poll::Ready(state);
         }
-        match self.place.and_then(|place| waiting.get_mut(place)) {
-            Some(waker) => *waker = Some(cx.waker().clone()),
-            None => {
-                self.place = Some(waiting.len());
-                waiting.push(Some(cx.waker().clone()));
-            }
+        let waker = Some(cx.waker().clone());
+        if let Some(place) = self.place.and_then(|place| waiting.get_mut(place)) {
+            *place = waker;
+        } else {
+            self.place = Some(waiting.len());
+            waiting.push(waker);
         }
         Poll::Pending
     }

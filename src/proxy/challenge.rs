@@ -110,8 +110,8 @@ pub struct Profile<'a> {
     /// The operator's own words, never derived from a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     constraints: Option<Cow<'a, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile_uri: Option<&'a str>,
+    #[serde(rename = "profile_uri", skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_claims: &'a [Box<str>],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -170,7 +170,7 @@ impl Guidance<'_> {
                 Trim::Nothing => Cow::Borrowed(constraints),
                 _ => Cow::Owned(trimmed(constraints, trim)),
             }),
-            profile_uri: self.configured.profile_uri.as_deref(),
+            uri: self.configured.profile_uri.as_deref(),
             required_claims: &self.configured.required_claims,
             required_scope: &self.required_scope,
         }

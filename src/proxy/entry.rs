@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::request::Parts;
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use super::headers::Caller;
 use crate::audit::record::Trace as RecordedTrace;
@@ -17,8 +17,8 @@ use crate::decide::permit::Ground;
 use crate::journal::writer::Journal;
 use crate::model::presented::Presented;
 use crate::model::reason::Denial;
+use crate::model::time::Timestamp;
 use crate::policy::algebra;
-use crate::runtime::clock;
 use crate::token::grant::Grant;
 use crate::token::jws;
 
@@ -27,22 +27,19 @@ use crate::token::jws;
 pub struct DecisionId([u8; 36]);
 
 impl DecisionId {
-    /// A new one.
-    pub fn new() -> Self {
+    /// A new one for a call that came at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        let micros = now.micros();
+        let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default().saturating_mul(1_000);
+        let time = uuid::Timestamp::from_unix(NoContext, now.seconds(), nanos);
         let mut text = [0; 36];
-        Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        Uuid::new_v7(time).hyphenated().encode_lower(&mut text);
         Self(text)
     }
 
     /// Its text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl Default for DecisionId {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -111,8 +108,8 @@ pub struct Entry<'a> {
     pub grant: Option<&'a Grant>,
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
-    /// When the decision began.
-    pub begun: Instant,
+    /// Time spent deciding.
+    pub took: Duration,
 }
 
 /// The parts of a record that are computed for it.
@@ -172,7 +169,7 @@ impl Entry<'_> {
                 .address
                 .map(|address| SocketAddr::new(address, self.caller.port.unwrap_or(0))),
             upstream: self.upstream,
-            elapsed: clock::instant().saturating_duration_since(self.begun),
+            elapsed: self.took,
         }
     }
 
@@ -232,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_trace_is_continued_with_a_span_of_the_gate_or_not_at_all() {
-        let id = DecisionId::new();
+        let id = DecisionId::new(Timestamp::from_seconds(1_790_000_000));
         let continued = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("traceparent", value.parse().unwrap());

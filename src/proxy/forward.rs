@@ -69,13 +69,14 @@ struct Open {
 }
 
 impl Account {
-    /// Opens the account of the decision that `receipt` is for.
+    /// Opens the account of the decision that `receipt` is for and that was made at `decided`.
     pub fn open(
         journal: &Journal,
         metrics: &Arc<Metrics>,
         resource: Option<usize>,
         decision: &str,
         receipt: &Receipt,
+        decided: Instant,
     ) -> Self {
         let open = Open {
             journal: journal.clone(),
@@ -83,7 +84,7 @@ impl Account {
             resource,
             decision: decision.into(),
             seq: receipt.seq(),
-            begun: clock::instant(),
+            begun: decided,
             status: None,
             request: None,
         };

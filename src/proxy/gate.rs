@@ -6,7 +6,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -91,8 +91,10 @@ impl Handler for Gate {
         }
         let context = Context::new(&serving, &parts, connection);
         let mut judgement = judge(&serving, &parts, connection, n, context.now).await;
-        let recorded = self.record(&judgement, &context, &serving, &parts).await;
-        self.count(&judgement, &context);
+        let decided = clock::instant();
+        let took = decided.saturating_duration_since(context.begun);
+        let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
+        self.count(&judgement, took);
         let (permit, receipt) = match (std::mem::replace(&mut judgement.verdict, USED), recorded) {
             (Ok(permit), Ok(receipt)) => (permit, receipt),
             (Err(denial), recorded) => {
@@ -118,6 +120,7 @@ impl Handler for Gate {
             resource,
             context.id.as_str(),
             &receipt,
+            decided,
         );
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let grant = judgement.grant.take();
@@ -223,10 +226,11 @@ fn metadata(
 
 impl Context {
     fn new(serving: &Serving, parts: &Parts, connection: &Connection) -> Self {
-        let id = DecisionId::new();
+        let now = clock::now();
+        let id = DecisionId::new(now);
         let trusted = &serving.snapshot.config.gate.trusted_hops;
         Self {
-            now: clock::now(),
+            now,
             begun: clock::instant(),
             trace: Trace::continued(&parts.headers, &id),
             caller: Caller::find(connection.peer().address, &parts.headers, trusted),
@@ -254,6 +258,7 @@ impl Gate {
         context: &Context,
         serving: &Serving,
         parts: &Parts,
+        took: Duration,
     ) -> Result<Receipt, Denial> {
         let verdict = judgement.verdict.as_ref().map(Permit::ground).map_err(|denial| *denial);
         if let Err(denial) = verdict
@@ -276,14 +281,14 @@ impl Gate {
             presented: judgement.presented,
             grant: judgement.grant.as_deref(),
             verdict,
-            begun: context.begun,
+            took,
         };
         let computed = entry.compute(&self.0.journal);
         let decision = entry.decision(&computed, &self.0.journal);
         self.0.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
     }
 
-    fn count(&self, judgement: &Judgement<'_>, context: &Context) {
+    fn count(&self, judgement: &Judgement<'_>, took: Duration) {
         let resource = judgement.call.as_ref().map(Call::resource_index);
         let (allowed, reason) = match &judgement.verdict {
             Ok(permit) => match permit.ground() {
@@ -292,7 +297,6 @@ impl Gate {
             },
             Err(denial) => (false, Some(denial.reason)),
         };
-        let took = clock::instant().saturating_duration_since(context.begun);
         self.0.metrics.decided(resource, allowed, reason, took);
     }
 
