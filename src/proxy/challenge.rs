@@ -29,7 +29,9 @@ pub struct Challenge {
 impl Challenge {
     /// A challenge without parameters.
     pub fn bearer() -> Self {
-        Self { text: String::from("Bearer"), first: true }
+        let mut text = String::with_capacity(1_024);
+        text.push_str("Bearer");
+        Self { text, first: true }
     }
 
     /// Adds a parameter as a quoted string; what may not stand there is replaced by a space
@@ -62,8 +64,8 @@ impl Challenge {
     }
 
     /// The field value.
-    pub fn value(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.text).ok()
+    pub fn into_value(self) -> Option<HeaderValue> {
+        HeaderValue::try_from(self.text).ok()
     }
 
     /// Whether these parameters, encoded, keep within the budget.
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn r_err_009_parameters_are_ascii_and_the_challenge_is_trimmed_in_the_stated_order() {
         let challenge = Challenge::bearer().with("a", "x\"y\\z\u{e4}\n");
-        assert_eq!(challenge.value().unwrap(), "Bearer a=\"x y z  \"");
+        assert_eq!(challenge.into_value().unwrap(), "Bearer a=\"x y z  \"");
         let lists = |length: usize, description: usize| {
             let list: Vec<_> = (0..length).map(|n| n.to_string()).collect();
             let constraint =
@@ -292,7 +294,7 @@ mod tests {
             let constraint = &profile.unwrap().constraints.unwrap()["c"];
             assert!(kept.iter().all(|name| constraint.get(name).is_some()), "{kept:?}");
             assert!(lost.iter().all(|name| constraint.get(name).is_none()), "{lost:?}");
-            assert!(challenge.value().unwrap().len() <= MAX_FIELD);
+            assert!(challenge.into_value().unwrap().len() <= MAX_FIELD);
         }
         let many: Map<_, _> =
             (0..200).map(|n| (n.to_string(), json!({"type": "string"}))).collect();

@@ -297,9 +297,7 @@ async fn answer<H: Handler>(
     let n = connection.requests.fetch_add(1, Ordering::Relaxed).saturating_add(1);
     let open = Open::new(&connection);
     let connect = request.method() == Method::CONNECT;
-    // hyper keeps room for this future as long as the connection lives: the part of it that a call
-    // needs comes and goes with the call.
-    let response = Box::pin(handler.handle(request, &connection, n)).await?;
+    let response = handler.handle(request, &connection, n).await?;
     let granted = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (connect && response.status().is_success());
     // Told before the first byte of the answer goes out, so before the caller can act on it.

@@ -129,7 +129,9 @@ impl Handler for Gate {
         let order = course.order(headers, body, upgrade, grant.as_deref(), &context, &serving);
         let Some(order) = order else { return Err(Abort) };
         let audit_id = self.audit_id(&receipt);
-        match forward::forward(permit, &receipt, context.now, order, account).await {
+        // hyper keeps room for the future of a call as long as the connection lives: the large part of
+        // it comes and goes with the calls that are forwarded.
+        match Box::pin(forward::forward(permit, &receipt, context.now, order, account)).await {
             Ok(mut response) => {
                 sign(response.headers_mut(), &context.id, &audit_id);
                 Ok(response)

@@ -236,7 +236,7 @@ impl Rejection<'_> {
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        if let Some(value) = challenge.as_ref().and_then(Challenge::value) {
+        if let Some(value) = challenge.and_then(Challenge::into_value) {
             headers.insert(header::WWW_AUTHENTICATE, value);
         }
         self.add_headers(shape.status, headers);
@@ -292,7 +292,7 @@ impl Rejection<'_> {
         (!scopes.is_empty()).then_some(scopes)
     }
 
-    fn body(&self, shape: Shape, profile: Option<Profile<'_>>) -> (&'static str, String) {
+    fn body(&self, shape: Shape, profile: Option<Profile<'_>>) -> (&'static str, Vec<u8>) {
         let is_problem = self.accept.is_some_and(wants_problem);
         let body = Body {
             decision_id: self.decision_id,
@@ -305,8 +305,10 @@ impl Rejection<'_> {
             r#type: is_problem.then_some("about:blank"),
         };
         let kind = if is_problem { "application/problem+json" } else { "application/json" };
-        // Nothing in it can fail to become JSON.
-        (kind, serde_json::to_string(&body).unwrap_or_default())
+        let mut text = Vec::with_capacity(512);
+        // Nothing in it can fail to become JSON, and memory can be written to.
+        serde_json::to_writer(&mut text, &body).unwrap_or_default();
+        (kind, text)
     }
 
     fn add_headers(&self, status: StatusCode, headers: &mut HeaderMap) {
