@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Endpoint;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{CONTENT_TYPE, Metrics};
 
 /// Connections open at one time.
 const CONNECTIONS: usize = 64;
@@ -159,7 +159,7 @@ where
 }
 
 async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
-    let mut response = if is_foreign(request.headers(), state) {
+    let mut response = if is_foreign(request.headers(), &state.host) {
         text(StatusCode::FORBIDDEN, "this host is not served here\n")
     } else {
         route(request, state).await
@@ -196,8 +196,8 @@ fn readiness(reasons: &[NotReady]) -> Response<Full<Bytes>> {
 
 fn metrics(state: &State) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::OK, &state.metrics.render());
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    let kind = HeaderValue::from_static(CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
@@ -217,17 +217,22 @@ async fn reload(headers: &HeaderMap, state: &State) -> Response<Full<Bytes>> {
 }
 
 /// Whether the request names a host that somebody else chose (DNS rebinding).
-fn is_foreign(headers: &HeaderMap, state: &State) -> bool {
+fn is_foreign(headers: &HeaderMap, own: &str) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
         return true;
     };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
+    let name = without_port(host);
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let is_ours = [host, name].iter().any(|own| own.eq_ignore_ascii_case(&state.host));
+    let is_ours = name.eq_ignore_ascii_case(without_port(own));
     !(address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost") || is_ours)
+}
+
+/// The gate and this listener have the same name and different ports.
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
+    }
 }
 
 fn text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -251,4 +256,30 @@ fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_somebody_else_chose_is_foreign() {
+        for (own, host, foreign) in [
+            ("gate.test:8443", "gate.test:9901", false),
+            ("gate.test:8443", "GATE.test", false),
+            ("gate.test", "gate.test:9901", false),
+            ("gate.test", "127.0.0.1:9901", false),
+            ("gate.test", "[::1]:9901", false),
+            ("gate.test", "localhost", false),
+            ("gate.test:8443", "evil.test:8443", true),
+            ("gate.test", "gate.test.evil.test", true),
+            ("gate.test", "evil.test:gate.test", true),
+            ("gate.test", "", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            assert_eq!(is_foreign(&headers, own), foreign, "{own} {host}");
+        }
+        assert!(is_foreign(&HeaderMap::new(), "gate.test"));
+    }
 }

@@ -1,6 +1,7 @@
-//! The pure decision of one call, to be counted in instructions: `decision warm|cold N`.
+//! The pure decision of one call, to be counted in instructions: `decision warm|cold|bare N`.
 //!
-//! Warm: the grant of the token is remembered. Cold: the token is verified. Run under callgrind by
+//! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
+//! verification of the signature, by the library that the decision uses for it. Run under callgrind by
 //! `tests/bench/instructions`.
 
 #![expect(
@@ -58,16 +59,24 @@ fn main() {
     let arguments: Vec<_> =
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
-        eprintln!("usage: decision warm|cold N");
+        eprintln!("usage: decision warm|cold|bare N");
         return;
     };
     let config = config::parse(CONFIGURATION, Path::new("opgate.toml")).unwrap();
     let snapshot = Snapshot::build(Arc::new(config)).unwrap();
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
     let set = key.jwk_set("k", Vec::new()).unwrap();
+    let jwks: jsonwebtoken::jwk::JwkSet = serde_json::from_str(&set).unwrap();
+    let decoding = jsonwebtoken::DecodingKey::from_jwk(jwks.keys.first().unwrap()).unwrap();
     let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
     let known = Known { keys: vec![Keys::Obtained(keys)] };
     let parts = request(&key);
+    if kind == "bare" {
+        for _ in 0..times.parse::<u32>().unwrap() {
+            bare(&parts, &decoding);
+        }
+        return;
+    }
     let mut facts =
         Facts { world: &snapshot.world, known: &known, now: NOW, remembered: None, exhausted: &[] };
     let (grant, _permit) = measured(&parts, &facts);
@@ -99,6 +108,15 @@ fn request(key: &SigningKey) -> Parts {
         .header("accept", "*/*")
         .header("authorization", format!("Bearer {token}"));
     request.body(()).unwrap().into_parts().0
+}
+
+#[inline(never)]
+fn bare(parts: &Parts, key: &jsonwebtoken::DecodingKey) {
+    let token = parts.headers.get("authorization").unwrap().to_str().unwrap();
+    let (message, signature) = token.strip_prefix("Bearer ").unwrap().rsplit_once('.').unwrap();
+    let algorithm = jsonwebtoken::Algorithm::ES256;
+    let message = message.as_bytes();
+    assert!(jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap());
 }
 
 /// The whole decision: receive, extract, authenticate, authorize.

@@ -258,6 +258,40 @@ fn the_admin_listener_tells_health_and_figures_and_the_gate_does_not() {
 }
 
 #[test]
+fn the_admin_listener_answers_to_its_own_names_alone() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    for (host, status) in [("tools.test:9901", 200), ("[::1]", 200), ("evil.test", 403)] {
+        let lines = format!("Host: {host}\r\n");
+        assert_eq!(gate.admin_with("GET", "/livez", &lines).status, status, "{host}");
+    }
+}
+
+#[test]
+fn the_admin_listener_reloads_and_tells_what_runs() {
+    let echo = Echo::start();
+    let mut gate = Setup::new(&echo).start();
+    let running = |gate: &Gate| -> serde_json::Value {
+        serde_json::from_slice(&gate.admin("GET", "/version").body).unwrap()
+    };
+    let before = running(&gate);
+    for (method, path) in [("GET", "/reload"), ("POST", "/version"), ("DELETE", "/livez")] {
+        assert_eq!(gate.admin(method, path).status, 405, "{method} {path}");
+    }
+    // A page in the operator's browser can send this, and must not have it done.
+    let from_page = "Host: localhost\r\nOrigin: https://evil.test\r\n";
+    assert_eq!(gate.admin_with("POST", "/reload", from_page).status, 403);
+    gate.rewrite(|setup| setup.resource = "modee = \"enforce\"".to_owned());
+    let refused = gate.admin("POST", "/reload");
+    assert_eq!(refused.status, 422);
+    assert!(String::from_utf8(refused.body).unwrap().contains("modee"));
+    assert_eq!(running(&gate), before);
+    gate.rewrite(|setup| setup.resource = "mode = \"observe\"".to_owned());
+    assert_eq!(gate.admin("POST", "/reload").status, 200);
+    assert_ne!(running(&gate)["config"], before["config"]);
+}
+
+#[test]
 fn ver_031_garbage_never_ends_the_process() {
     let echo = Echo::start();
     let gate = Setup::new(&echo).start();

@@ -229,9 +229,13 @@ impl Gate {
 
     /// Asks the admin listener.
     pub(crate) fn admin(&self, method: &str, target: &str) -> Response {
+        self.admin_with(method, target, "Host: localhost\r\n")
+    }
+
+    /// The same, with these header lines.
+    pub(crate) fn admin_with(&self, method: &str, target: &str, lines: &str) -> Response {
         let address = self.admin.expect("an admin listener");
-        Connection::open(address)
-            .call(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        Connection::open(address).call(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n"))
     }
 
     /// Sends a signal by name.
