@@ -11,7 +11,7 @@ use crate::token::keys::KeySet;
 use crate::token::trust::Issuer;
 
 /// Why a step did not finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// It lacks a fact that the world may have.
     Need(Need),

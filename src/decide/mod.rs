@@ -7,6 +7,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod admit;
 pub mod call;
 pub mod facts;
 pub mod permit;
@@ -18,32 +19,31 @@ use self::call::Call;
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::need::Need;
-use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 use crate::policy::algebra;
+use crate::token::extract::Credentials;
 use crate::token::grant::{Grant, Recheck};
 use crate::token::verify::{Halt, Unverified};
 
-/// Turns a presented token into a grant for this call's resource (`verification.md` stage C).
+/// Turns a presented token into a grant (`verification.md` steps 10a to 10h, 14, 16, 17).
 ///
 /// A remembered grant is taken only when all it rests on still holds, so that remembering never
 /// changes an answer.
 pub fn authenticate(
     call: &Call<'_>,
-    presented: Presented<'_>,
-    digest: [u8; 32],
+    credentials: &Credentials<'_>,
     facts: &Facts<'_>,
 ) -> Result<Arc<Grant>, Stop> {
     if let Some(grant) = remembered(call, facts)? {
         return Ok(grant);
     }
-    let token = Unverified::read(presented, digest)?;
+    let token = Unverified::read(credentials.token, credentials.digest)?;
     let hint = token.issuer_hint()?;
     let issuer = call.resource().issuer_named(hint, facts.world);
     let index = issuer.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
     let (trust, keys) = facts.trusted(index)?;
     match token.verify(trust, keys, facts.now) {
-        Ok(grant) => check_audience(call, &grant).map(|()| Arc::new(grant)).map_err(Stop::from),
+        Ok(grant) => Ok(Arc::new(grant)),
         Err(Halt::Refuse(denial)) => Err(denial.into()),
         Err(Halt::KeyUnknown) if facts.keys_are_newest(index) => {
             Err(Denial::about(Reason::KeyUnknown, "kid").into())
@@ -58,20 +58,10 @@ fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, 
     let index = named.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
     let (trust, keys) = facts.trusted(index)?;
     match grant.recheck(trust, keys, facts.now) {
-        Recheck::Stands => {
-            check_audience(call, grant)?;
-            Ok(Some(Arc::clone(grant)))
-        }
+        Recheck::Stands => Ok(Some(Arc::clone(grant))),
         Recheck::Ended(denial) => Err(denial.into()),
         Recheck::Stale => Ok(None),
     }
-}
-
-/// RFC 9068 §4: `aud` holds the identifier of this resource, octet by octet.
-fn check_audience(call: &Call<'_>, grant: &Grant) -> Result<(), Denial> {
-    let id = call.resource().id.as_ref();
-    let is_named = grant.claims().audience.iter().any(|audience| **audience == *id);
-    if is_named { Ok(()) } else { Err(Denial::about(Reason::AudienceMismatch, "aud")) }
 }
 
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).

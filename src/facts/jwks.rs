@@ -80,7 +80,7 @@ impl Source {
     }
 
     /// Meets a need of a decision: fetches, unless another caller just did. New keys, if there are any.
-    pub async fn meet(&self, need: Need) -> Option<KeySet> {
+    pub async fn meet(&self, need: &Need) -> Option<KeySet> {
         let mut attempts = self.attempts.lock().await;
         let (last, interval) = match need {
             Need::Keys(_) => (&mut attempts.last, FIRST_INTERVAL),

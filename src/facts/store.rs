@@ -14,11 +14,11 @@ use crate::decide::call::Call;
 use crate::decide::facts::{Facts, Keys, Known, Stop};
 use crate::decide::world::World;
 use crate::model::need::Need;
-use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
+use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
 
@@ -40,15 +40,15 @@ pub struct Store {
     confirmed: ArcSwap<Vec<Option<Timestamp>>>,
 }
 
-/// What is asked of the store for one call.
+/// What the steps of one call are taken with.
 #[derive(Clone, Copy, Debug)]
-struct Question<'a> {
-    world: &'a World,
-    call: &'a Call<'a>,
-    presented: Presented<'a>,
-    digest: [u8; 32],
-    now: Timestamp,
-    remembered: Option<&'a Arc<Grant>>,
+pub struct Settling<'a> {
+    /// What the operator configured.
+    pub world: &'a World,
+    /// The time of the call.
+    pub now: Timestamp,
+    /// The grant that is remembered for the presented token.
+    pub remembered: Option<&'a Arc<Grant>>,
 }
 
 impl Store {
@@ -75,35 +75,52 @@ impl Store {
     }
 
     /// Verifies the presented token for this call, or takes the grant that is remembered for it.
-    /// `digest` is the SHA-256 of the token.
     pub async fn authenticate(
         &self,
         world: &World,
         call: &Call<'_>,
-        presented: Presented<'_>,
-        digest: [u8; 32],
+        credentials: &Credentials<'_>,
         now: Timestamp,
     ) -> Result<Arc<Grant>, Denial> {
-        let remembered = self.memo.get(&digest);
-        let question =
-            Question { world, call, presented, digest, now, remembered: remembered.as_ref() };
-        match self.step(&question, &[]) {
-            Ok(grant) => Ok(self.remember(&question, grant)),
+        let remembered = self.memo.get(&credentials.digest);
+        let with = Settling { world, now, remembered: remembered.as_ref() };
+        let step = |facts: &Facts<'_>| decide::authenticate(call, credentials, facts);
+        let grant = self.settle(&with, step).await?;
+        if !remembered.is_some_and(|known| Arc::ptr_eq(&known, &grant)) {
+            self.memo.insert(credentials.digest, Arc::clone(&grant));
+        }
+        Ok(grant)
+    }
+
+    /// Takes a pure step with the facts at hand; where it lacks one, fetches it and takes the step
+    /// again. A fact that cannot be had is a refusal.
+    pub async fn settle<T>(
+        &self,
+        with: &Settling<'_>,
+        step: impl Fn(&Facts<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Denial> {
+        match self.take(&step, with, &[]) {
+            Ok(done) => Ok(done),
             Err(Stop::Refuse(denial)) => Err(denial),
             // Rare and large, so it takes no room in the call's future.
-            Err(Stop::Need(need)) => Box::pin(self.obtain(&question, need)).await,
+            Err(Stop::Need(need)) => Box::pin(self.obtain(&step, with, need)).await,
         }
     }
 
     /// Takes the step again with every fact that it asks for.
-    async fn obtain(&self, question: &Question<'_>, first: Need) -> Result<Arc<Grant>, Denial> {
+    async fn obtain<T>(
+        &self,
+        step: &impl Fn(&Facts<'_>) -> Result<T, Stop>,
+        with: &Settling<'_>,
+        first: Need,
+    ) -> Result<T, Denial> {
         let mut exhausted = Vec::new();
         let mut need = first;
         for _ in 1..MAX_ROUNDS {
-            self.meet(need).await;
+            self.meet(&need).await;
             exhausted.push(need);
-            match self.step(question, &exhausted) {
-                Ok(grant) => return Ok(self.remember(question, grant)),
+            match self.take(step, with, &exhausted) {
+                Ok(done) => return Ok(done),
                 Err(Stop::Refuse(denial)) => return Err(denial),
                 Err(Stop::Need(next)) => need = next,
             }
@@ -111,18 +128,15 @@ impl Store {
         Err(Denial::about(Reason::KeysUnavailable, "jwks"))
     }
 
-    fn step(&self, question: &Question<'_>, exhausted: &[Need]) -> Result<Arc<Grant>, Stop> {
-        let Question { world, now, remembered, .. } = *question;
+    fn take<T>(
+        &self,
+        step: &impl Fn(&Facts<'_>) -> Result<T, Stop>,
+        with: &Settling<'_>,
+        exhausted: &[Need],
+    ) -> Result<T, Stop> {
         let known = self.known.load();
-        let facts = Facts { world, known: &known, now, remembered, exhausted };
-        decide::authenticate(question.call, question.presented, question.digest, &facts)
-    }
-
-    fn remember(&self, question: &Question<'_>, grant: Arc<Grant>) -> Arc<Grant> {
-        if !question.remembered.is_some_and(|known| Arc::ptr_eq(known, &grant)) {
-            self.memo.insert(question.digest, Arc::clone(&grant));
-        }
-        grant
+        let Settling { world, now, remembered } = *with;
+        step(&Facts { world, known: &known, now, remembered, exhausted })
     }
 
     /// Obtains the keys of every issuer for the first time, for as long as a start should wait.
@@ -169,13 +183,13 @@ impl Store {
         issuers.zip(confirmed.iter().copied()).collect()
     }
 
-    async fn meet(&self, need: Need) {
+    async fn meet(&self, need: &Need) {
         let (Need::Keys(issuer) | Need::NewerKeys(issuer)) = need;
-        if let Some(source) = self.sources.get(issuer)
+        if let Some(source) = self.sources.get(*issuer)
             && let Some(keys) = source.meet(need).await
         {
-            self.publish(issuer, keys);
-            self.confirm(issuer);
+            self.publish(*issuer, keys);
+            self.confirm(*issuer);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a pure step may ask the world for, and what must be done before a permit takes effect.
 
 /// A fact that a pure step lacks. The world fetches it and takes the step again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     /// The key set of the issuer with this index, never obtained so far.
     Keys(usize),

@@ -15,10 +15,10 @@ use crate::audit::tag::Tag;
 use crate::decide::call::Call;
 use crate::decide::permit::Ground;
 use crate::journal::writer::Journal;
-use crate::model::presented::Presented;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::policy::algebra;
+use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::jws;
 
@@ -102,8 +102,8 @@ pub struct Entry<'a> {
     pub call: Option<&'a Call<'a>>,
     /// The name of its upstream.
     pub upstream: Option<&'a str>,
-    /// What was presented, and its SHA-256.
-    pub presented: Option<(Presented<'a>, [u8; 32])>,
+    /// What was presented.
+    pub credentials: Option<Credentials<'a>>,
     /// The grant, when the token was verified.
     pub grant: Option<&'a Grant>,
     /// What was decided.
@@ -132,9 +132,9 @@ impl Entry<'_> {
             return computed;
         }
         computed.scope = self.grant.map(|grant| grant.claims().scope.join(" "));
-        if let (None, Some((presented, digest))) = (self.grant, self.presented) {
-            computed.issuer = jws::claimed_issuer(presented);
-            computed.digest = Some(digest);
+        if let (None, Some(credentials)) = (self.grant, self.credentials) {
+            computed.issuer = jws::claimed_issuer(credentials.token);
+            computed.digest = Some(credentials.digest);
         }
         computed
     }

@@ -1,7 +1,7 @@
 //! THE path: one request, one direction, one page.
 //!
 //! ```text
-//! receive ─▶ authenticate ─▶ authorize ─▶ record ─▶ forward
+//! receive ─▶ authenticate ─▶ admit ─▶ authorize ─▶ record ─▶ forward
 //!                    └── any refusal ─────▶ record ─▶ reject
 //! ```
 
@@ -25,20 +25,20 @@ use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
 use crate::config;
-use crate::decide;
 use crate::decide::call::{self, Call};
+use crate::decide::facts::Facts;
 use crate::decide::permit::{Ground, Permit};
+use crate::decide::{self, admit};
+use crate::facts::store::Settling;
 use crate::journal::floods::{Floods, Recorded};
 use crate::journal::writer::{Journal, Receipt};
-use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
-use crate::token::extract;
+use crate::token::extract::{self, Credentials};
 use crate::token::grant::Grant;
-use crate::token::verify;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ struct Context {
 #[derive(Debug)]
 struct Judgement<'a> {
     call: Option<Call<'a>>,
-    presented: Option<(Presented<'a>, [u8; 32])>,
+    credentials: Option<Credentials<'a>>,
     grant: Option<Arc<Grant>>,
     verdict: Result<Permit, Denial>,
 }
@@ -154,7 +154,7 @@ async fn judge<'a>(
 ) -> Judgement<'a> {
     let mut judgement = Judgement {
         call: None,
-        presented: None,
+        credentials: None,
         grant: None,
         verdict: Err(Reason::HttpMalformed.into()),
     };
@@ -183,12 +183,13 @@ async fn decide<'a>(
     found: &mut Judgement<'a>,
 ) -> Result<Permit, Denial> {
     call.entry()?;
-    let presented = extract::extract(&parts.headers, call.query())?;
-    let digest = verify::digest(presented);
-    found.presented = Some((presented, digest));
+    let credentials = &*found.credentials.insert(extract::extract(&parts.headers, call.query())?);
     let world = &serving.snapshot.world;
-    let grant = serving.facts.authenticate(world, call, presented, digest, now).await?;
-    let grant = found.grant.insert(grant);
+    let grant = serving.facts.authenticate(world, call, credentials, now).await?;
+    let grant = &*found.grant.insert(grant);
+    let with = Settling { world, now, remembered: Some(grant) };
+    let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
+    serving.facts.settle(&with, admitted).await?;
     check_length(&parts.headers, serving.resource(call.resource_index()))?;
     decide::authorize(call, grant)
 }
@@ -280,7 +281,7 @@ impl Gate {
             parts,
             call: judgement.call.as_ref(),
             upstream: upstream.map(|upstream| &*upstream.config().name),
-            presented: judgement.presented,
+            credentials: judgement.credentials,
             grant: judgement.grant.as_deref(),
             verdict,
             took,

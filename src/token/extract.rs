@@ -2,15 +2,25 @@
 
 use http::{HeaderMap, header};
 
+use super::verify;
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 
 /// The longest token that is read, in bytes of its compact serialization.
 pub const MAX_TOKEN: usize = 16 * 1_024;
 
+/// What a caller presents. Nothing of it is believed yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// The operation token.
+    pub token: Presented<'a>,
+    /// Its SHA-256, under which it is remembered and recorded.
+    pub digest: [u8; 32],
+}
+
 /// Finds the token in `Authorization`. The query must not hold one (RFC 9700 §4.3.2), and the body is
 /// never searched.
-pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Presented<'a>, Denial> {
+pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Credentials<'a>, Denial> {
     if query.is_some_and(names_a_token) {
         return Err(Denial::about(Reason::TokenInQuery, "access_token"));
     }
@@ -19,7 +29,8 @@ pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Presen
     if lines.next().is_some() {
         return Err(Denial::about(Reason::CredentialsSeveral, "authorization"));
     }
-    bearer(line.as_bytes())
+    let token = bearer(line.as_bytes())?;
+    Ok(Credentials { token, digest: verify::digest(token) })
 }
 
 fn bearer(line: &[u8]) -> Result<Presented<'_>, Denial> {
@@ -84,8 +95,9 @@ mod tests {
             for line in lines {
                 headers.append(header::AUTHORIZATION, line.parse().unwrap());
             }
-            let found =
-                extract(&headers, query).map(Presented::token).map_err(|denial| denial.reason);
+            let found = extract(&headers, query)
+                .map(|found| found.token.token())
+                .map_err(|denial| denial.reason);
             assert_eq!(found, expected, "{lines:?} {query:?}");
         }
     }

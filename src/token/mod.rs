@@ -6,5 +6,6 @@ pub mod extract;
 pub mod grant;
 pub mod jws;
 pub mod keys;
+pub mod presenter;
 pub mod trust;
 pub mod verify;

@@ -18,6 +18,7 @@ use http::Request;
 use http::request::Parts;
 use opgate::cli::keys::SigningKey;
 use opgate::cli::token::{Allowance, Minting, mint};
+use opgate::decide::admit::admit;
 use opgate::decide::call;
 use opgate::decide::facts::{Facts, Keys, Known};
 use opgate::decide::permit::Permit;
@@ -28,7 +29,6 @@ use opgate::token::extract::extract;
 use opgate::token::grant::Grant;
 use opgate::token::keys::KeySet;
 use opgate::token::trust::Algorithm;
-use opgate::token::verify;
 use opgate::{config, decide};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
@@ -119,13 +119,13 @@ fn bare(parts: &Parts, key: &jsonwebtoken::DecodingKey) {
     assert!(jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap());
 }
 
-/// The whole decision: receive, extract, authenticate, authorize.
+/// The whole decision: receive, extract, authenticate, admit, authorize.
 #[inline(never)]
 fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
     let call = call::receive(parts, Transport::default(), facts.world).unwrap();
-    let presented = extract(&parts.headers, call.query()).unwrap();
-    let digest = verify::digest(presented);
-    let grant = decide::authenticate(&call, presented, digest, facts).unwrap();
+    let credentials = extract(&parts.headers, call.query()).unwrap();
+    let grant = decide::authenticate(&call, &credentials, facts).unwrap();
+    admit(&call, &credentials, &grant, facts).unwrap();
     let permit = decide::authorize(&call, &grant).unwrap();
     (grant, permit)
 }

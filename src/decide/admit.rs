@@ -1,0 +1,27 @@
+//! Who may use a verified token at this call: what must hold every time, however well the token is
+//! remembered (`verification.md` steps 10h to 15).
+
+use super::call::Call;
+use super::facts::{Facts, Stop};
+use crate::model::reason::{Denial, Reason};
+use crate::token::extract::Credentials;
+use crate::token::grant::Grant;
+use crate::token::presenter::Presenter;
+
+/// Admits the caller who presents `credentials` to the grant that they stand for.
+pub fn admit(
+    call: &Call<'_>,
+    _credentials: &Credentials<'_>,
+    grant: &Grant,
+    _facts: &Facts<'_>,
+) -> Result<Presenter, Stop> {
+    check_audience(call, grant)?;
+    Ok(Presenter::default())
+}
+
+/// RFC 9068 §4: `aud` holds the identifier of this resource, octet by octet.
+fn check_audience(call: &Call<'_>, grant: &Grant) -> Result<(), Denial> {
+    let id = call.resource().id.as_ref();
+    let is_named = grant.claims().audience.iter().any(|audience| **audience == *id);
+    if is_named { Ok(()) } else { Err(Denial::about(Reason::AudienceMismatch, "aud")) }
+}

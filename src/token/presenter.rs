@@ -1,0 +1,21 @@
+//! The presenter: what a caller has proven of itself at this call, beside holding the token.
+
+/// What was proven. By default nothing: whoever holds a bearer token can present it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Presenter {
+    /// The client certificate of the connection, or one that a listed peer vouches for (RFC 8705).
+    pub certificate: Option<Certificate>,
+    /// The RFC 7638 SHA-256 thumbprint of the key whose possession a DPoP proof shows (RFC 9449).
+    pub dpop: Option<[u8; 32]>,
+    /// `sub` of the workload identity token, its key proven (WIMSE).
+    pub workload: Option<Box<str>>,
+}
+
+/// A certificate whose key the caller has proven to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// SHA-256 of its DER form: `x5t#S256` (RFC 8705 §3.1).
+    pub thumbprint: [u8; 32],
+    /// The URIs of its subject alternative names, which is where SPIFFE puts an identity.
+    pub uris: Vec<Box<str>>,
+}
