@@ -50,7 +50,7 @@ async fn check(target: Arc<Target>, health: Health) {
     loop {
         let fit =
             matches!(tokio::time::timeout(health.timeout, ask(&target, &health)).await, Ok(true));
-        target.fitness.checked(fit, clock::instant());
+        target.pool.fitness.checked(fit, clock::instant());
         tokio::time::sleep(health.interval).await;
     }
 }

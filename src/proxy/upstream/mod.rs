@@ -2,6 +2,7 @@
 //! never sends twice what may have arrived once.
 
 mod connect;
+mod fitness;
 mod health;
 mod pool;
 mod target;
@@ -184,20 +185,21 @@ impl Upstream {
         let (mut tried, mut retries) = (Vec::new(), 0);
         let mut last = DialError::NoAddress;
         while let Some((index, target)) = self.choose(&tried) {
-            let lease = match pool::lease(target, retries > 0, self.config.queue_timeout).await {
-                Ok(lease) => lease,
-                Err(Denied::Busy) => return Err(SendError::Overloaded),
-                Err(Denied::Unreachable(error)) => {
-                    target.fitness.failed(clock::instant());
-                    tried.push(index);
-                    last = error;
-                    continue;
-                }
-            };
+            let lease =
+                match pool::lease(&target.pool, retries > 0, self.config.queue_timeout).await {
+                    Ok(lease) => lease,
+                    Err(Denied::Busy) => return Err(SendError::Overloaded),
+                    Err(Denied::Unreachable(error)) => {
+                        target.pool.fitness.failed(clock::instant());
+                        tried.push(index);
+                        last = error;
+                        continue;
+                    }
+                };
             target.address(&mut request, path).map_err(unsendable)?;
             match exchange(lease, request, self.config.response_timeout, watch.as_deref()).await {
                 Ok(response) => {
-                    target.fitness.succeeded();
+                    target.pool.fitness.succeeded();
                     return Ok(response);
                 }
                 Err(failure) => {
@@ -220,10 +222,10 @@ impl Upstream {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried =
             || self.targets.iter().enumerate().filter(|(index, _)| !tried.contains(index));
-        let fit = || untried().filter(|(_, target)| !target.fitness.is_ejected(now));
+        let fit = || untried().filter(|(_, target)| !target.pool.fitness.is_ejected(now));
         let count = fit().count();
         if count == 0 {
-            return untried().min_by_key(|(_, target)| target.fitness.last_failure());
+            return untried().min_by_key(|(_, target)| target.pool.fitness.last_failure());
         }
         let first = fit().nth(turn % count)?;
         let second = fit().nth((turn + 1) % count)?;
@@ -240,7 +242,7 @@ impl Upstream {
             stats.idle += target.pool.idle();
             stats.in_flight += target.pool.in_flight();
             stats.connects += target.pool.connects();
-            stats.ejected += usize::from(target.fitness.is_ejected(now));
+            stats.ejected += usize::from(target.pool.fitness.is_ejected(now));
         }
         stats
     }
@@ -277,7 +279,7 @@ fn recover(
     }
     let mut error = match failure {
         Exchange::Timeout => {
-            target.fitness.failed(clock::instant());
+            target.pool.fitness.failed(clock::instant());
             return Err(SendError::Timeout);
         }
         Exchange::Unsent(error) => error,
@@ -285,7 +287,7 @@ fn recover(
     match error.take_message() {
         Some(request) if retries < RETRIES => Ok(request),
         message => {
-            target.fitness.failed(clock::instant());
+            target.pool.fitness.failed(clock::instant());
             let sent = message.is_none();
             Err(SendError::Failed { source: error.into_error().into(), sent })
         }

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 use super::connect::{Counted, Dialer, Load, Sender};
-use super::target::Target;
+use super::fitness::Fitness;
 use crate::proxy::body::RequestBody;
 use crate::runtime::clock;
 use crate::runtime::dial::DialError;
@@ -27,6 +27,8 @@ use crate::runtime::dial::DialError;
 /// The connections to one address.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// Whether calls should come here at all.
+    pub(super) fitness: Fitness,
     dialer: Dialer,
     connections: usize,
     idle_timeout: Duration,
@@ -70,7 +72,7 @@ pub(super) enum Denied {
 /// A connection, lent to one call.
 pub(super) struct Lease {
     pub(super) sender: LeasedSender,
-    target: Arc<Target>,
+    pool: Arc<Pool>,
     born: Instant,
     _permit: Option<OwnedSemaphorePermit>,
     _in_flight: Counted,
@@ -85,13 +87,13 @@ pub(super) enum LeasedSender {
 /// A stream of a shared connection, free again when dropped.
 pub(super) struct Stream {
     load: Arc<Load>,
-    target: Arc<Target>,
+    pool: Arc<Pool>,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.load.streams.fetch_sub(1, Ordering::AcqRel);
-        self.target.pool.freed.notify_one();
+        self.pool.freed.notify_one();
     }
 }
 
@@ -99,6 +101,7 @@ impl Pool {
     pub(super) fn new(dialer: Dialer, config: &crate::config::Upstream) -> Self {
         let slots = if dialer.http2 { 1 } else { config.connections.min(Semaphore::MAX_PERMITS) };
         Self {
+            fitness: Fitness::new(config),
             dialer,
             connections: config.connections,
             idle_timeout: config.idle_timeout,
@@ -187,20 +190,19 @@ impl Pool {
     }
 }
 
-/// Lends a connection to `target`, waiting for a free one until `until`. `fresh` is for a call
-/// that met a dead connection: it gets a new one.
+/// Lends a connection, waiting for a free one as long as `patience` lasts. `fresh` is for a call that
+/// met a dead connection: it gets a new one.
 pub(super) async fn lease(
-    target: &Arc<Target>,
+    pool: &Arc<Pool>,
     fresh: bool,
     patience: Duration,
 ) -> Result<Lease, Denied> {
-    if target.pool.dialer.http2 {
-        return match share(target) {
+    if pool.dialer.http2 {
+        return match share(pool) {
             Some(lease) => Ok(lease),
-            None => Box::pin(lease_shared(target, patience)).await,
+            None => Box::pin(lease_shared(pool, patience)).await,
         };
     }
-    let pool = &target.pool;
     let in_flight = Counted::new(&pool.in_flight);
     let permit = match Arc::clone(&pool.slots).try_acquire_owned() {
         Ok(permit) => permit,
@@ -218,13 +220,7 @@ pub(super) async fn lease(
             Sender::H2(..) => return Err(Denied::Unreachable(DialError::Protocol)),
         }
     };
-    Ok(Lease {
-        sender,
-        target: Arc::clone(target),
-        born,
-        _permit: Some(permit),
-        _in_flight: in_flight,
-    })
+    Ok(Lease { sender, pool: Arc::clone(pool), born, _permit: Some(permit), _in_flight: in_flight })
 }
 
 async fn wait_for_slot(pool: &Pool, patience: Duration) -> Result<OwnedSemaphorePermit, Denied> {
@@ -235,15 +231,14 @@ async fn wait_for_slot(pool: &Pool, patience: Duration) -> Result<OwnedSemaphore
     }
 }
 
-async fn lease_shared(target: &Arc<Target>, patience: Duration) -> Result<Lease, Denied> {
-    let pool = &target.pool;
+async fn lease_shared(pool: &Arc<Pool>, patience: Duration) -> Result<Lease, Denied> {
     let until = (clock::instant() + patience).into();
     loop {
         // One at a time opens connections; the others find theirs when it is done.
         let Ok(Ok(_opening)) = timeout_at(until, pool.slots.acquire()).await else {
             return Err(Denied::Busy);
         };
-        if let Some(lease) = share(target) {
+        if let Some(lease) = share(pool) {
             return Ok(lease);
         }
         if lock(&pool.shared).len() < pool.connections {
@@ -257,8 +252,7 @@ async fn lease_shared(target: &Arc<Target>, patience: Duration) -> Result<Lease,
 }
 
 /// A stream of a connection that has one free.
-fn share(target: &Arc<Target>) -> Option<Lease> {
-    let pool = &target.pool;
+fn share(pool: &Arc<Pool>) -> Option<Lease> {
     let now = clock::instant();
     let mut shared = lock(&pool.shared);
     shared.retain(|one| {
@@ -268,10 +262,10 @@ fn share(target: &Arc<Target>) -> Option<Lease> {
         one.load.streams.load(Ordering::Acquire) < one.load.capacity.load(Ordering::Relaxed)
     })?;
     one.load.streams.fetch_add(1, Ordering::AcqRel);
-    let stream = Stream { load: Arc::clone(&one.load), target: Arc::clone(target) };
+    let stream = Stream { load: Arc::clone(&one.load), pool: Arc::clone(pool) };
     Some(Lease {
         sender: LeasedSender::H2 { sender: one.sender.clone(), _stream: stream },
-        target: Arc::clone(target),
+        pool: Arc::clone(pool),
         born: one.born,
         _permit: None,
         _in_flight: Counted::new(&pool.in_flight),
@@ -282,7 +276,7 @@ impl Lease {
     /// The response has ended cleanly: the connection may serve another call.
     fn give_back(self) {
         match self.sender {
-            LeasedSender::H1(sender) => self.target.pool.put_back(sender, self.born),
+            LeasedSender::H1(sender) => self.pool.put_back(sender, self.born),
             LeasedSender::H2 { .. } => {}
         }
     }
@@ -336,7 +330,7 @@ impl Body for UpstreamBody {
             Poll::Ready(Some(Ok(_)) | None) => this.release(),
             Poll::Ready(Some(Err(_))) => {
                 if let Some(lease) = this.lease.take() {
-                    lease.target.fitness.failed(clock::instant());
+                    lease.pool.fitness.failed(clock::instant());
                 }
             }
         }

@@ -1,8 +1,6 @@
-//! One address of an upstream: what is precomputed for requests to it, and whether it is fit.
+//! One address of an upstream: what is precomputed for requests to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -13,7 +11,6 @@ use super::connect::Dialer;
 use super::pool::Pool;
 use crate::config::{self, Place};
 use crate::proxy::body::RequestBody;
-use crate::runtime::clock;
 use crate::runtime::dial::Tls;
 
 /// One address of an upstream.
@@ -23,8 +20,7 @@ pub(super) struct Target {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    pub(super) pool: Pool,
-    pub(super) fitness: Fitness,
+    pub(super) pool: Arc<Pool>,
 }
 
 impl Target {
@@ -55,8 +51,7 @@ impl Target {
             scheme: if target.secure { Scheme::HTTPS } else { Scheme::HTTP },
             authority: host.parse().map_err(|_invalid| invalid())?,
             host: HeaderValue::from_str(&host).map_err(|_invalid| invalid())?,
-            pool: Pool::new(dialer, config),
-            fitness: Fitness::new(config),
+            pool: Arc::new(Pool::new(dialer, config)),
         }))
     }
 
@@ -102,76 +97,6 @@ fn authority_of(target: &config::Target) -> String {
             };
             let usual = if target.secure { 443 } else { 80 };
             if *port == usual { host } else { format!("{host}:{port}") }
-        }
-    }
-}
-
-/// Whether an address should be used.
-#[derive(Debug)]
-pub(super) struct Fitness {
-    begun: Instant,
-    eject_after: u32,
-    eject_for: Duration,
-    failures: AtomicU32,
-    /// Microseconds from `begun`, plus one; zero is never.
-    last_failure: AtomicU64,
-    ejected_until: AtomicU64,
-    /// What the last active check said.
-    unfit: AtomicBool,
-}
-
-impl Fitness {
-    fn new(config: &config::Upstream) -> Self {
-        Self {
-            begun: clock::instant(),
-            eject_after: config.eject_after,
-            eject_for: config.eject_for,
-            failures: AtomicU32::new(0),
-            last_failure: AtomicU64::new(0),
-            ejected_until: AtomicU64::new(0),
-            unfit: AtomicBool::new(false),
-        }
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        let elapsed = at.saturating_duration_since(self.begun).as_micros();
-        u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_add(1)
-    }
-
-    pub(super) fn is_ejected(&self, now: Instant) -> bool {
-        if self.unfit.load(Ordering::Relaxed) {
-            return true;
-        }
-        let until = self.ejected_until.load(Ordering::Relaxed);
-        until != 0 && self.micros(now) < until
-    }
-
-    pub(super) fn last_failure(&self) -> u64 {
-        self.last_failure.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn succeeded(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.ejected_until.store(0, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn failed(&self, now: Instant) {
-        self.last_failure.store(self.micros(now), Ordering::Relaxed);
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures >= self.eject_after {
-            self.ejected_until.store(self.micros(now + self.eject_for), Ordering::Relaxed);
-        }
-    }
-
-    /// What an active check found.
-    pub(super) fn checked(&self, fit: bool, now: Instant) {
-        self.unfit.store(!fit, Ordering::Relaxed);
-        if fit {
-            self.succeeded();
-        } else {
-            self.last_failure.store(self.micros(now), Ordering::Relaxed);
         }
     }
 }
