@@ -1,6 +1,8 @@
 //! The admin listener: health, metrics and reload, for operators and their machines. Never on the
 //! gate's port.
 
+mod revocations;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use self::revocations::Desk;
 use crate::config::Endpoint;
 use crate::runtime::metrics::{CONTENT_TYPE, Metrics};
 
@@ -31,6 +34,8 @@ use crate::runtime::metrics::{CONTENT_TYPE, Metrics};
 const CONNECTIONS: usize = 64;
 /// For a request head, and between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a request body: a token of the greatest size, percent-encoded.
+const MAX_BODY: usize = 64 * 1_024;
 /// How long accepting rests after a failure.
 const REST: Duration = Duration::from_millis(100);
 
@@ -75,6 +80,8 @@ pub struct State {
     pub ready: Box<dyn Fn() -> Vec<NotReady> + Send + Sync>,
     /// Reloads the configuration.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
+    /// Where things are revoked.
+    pub desk: Desk,
     /// The digest of the configuration in force.
     pub digest: Box<dyn Fn() -> String + Send + Sync>,
 }
@@ -148,7 +155,7 @@ where
 {
     let service = service_fn(|request| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(&request, &state).await) }
+        async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(16 * 1_024);
@@ -158,7 +165,7 @@ where
     drop(place);
 }
 
-async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
     let mut response = if is_foreign(request.headers(), &state.host) {
         text(StatusCode::FORBIDDEN, "this host is not served here\n")
     } else {
@@ -168,8 +175,16 @@ async fn answer(request: &Request<Incoming>, state: &State) -> Response<Full<Byt
     response
 }
 
-async fn route(request: &Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+async fn route(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads && request.headers().contains_key(header::ORIGIN) {
+        // A page in a browser must not be able to change anything here, and browsers always say where
+        // such a request is from.
+        return text(StatusCode::FORBIDDEN, "not from a browser\n");
+    }
+    if request.uri().path().starts_with("/revo") {
+        return revoke(request, state).await;
+    }
     match request.uri().path() {
         "/livez" if reads => text(StatusCode::OK, "ok\n"),
         "/readyz" if reads => readiness(&(state.ready)()),
@@ -178,7 +193,7 @@ async fn route(request: &Request<Incoming>, state: &State) -> Response<Full<Byte
             StatusCode::OK,
             &json!({ "version": env!("CARGO_PKG_VERSION"), "config": (state.digest)() }),
         ),
-        "/reload" if *request.method() == Method::POST => reload(request.headers(), state).await,
+        "/reload" if *request.method() == Method::POST => reload(state).await,
         "/livez" | "/metrics" | "/readyz" | "/version" => not_allowed("GET, HEAD"),
         "/reload" => not_allowed("POST"),
         _ => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -201,11 +216,42 @@ fn metrics(state: &State) -> Response<Full<Bytes>> {
     response
 }
 
-/// A page in a browser must not be able to reload the gate: browsers always say where a POST is from.
-async fn reload(headers: &HeaderMap, state: &State) -> Response<Full<Bytes>> {
-    if headers.contains_key(header::ORIGIN) {
-        return text(StatusCode::FORBIDDEN, "not from a browser\n");
+/// The revocations: seen, made, lifted, and pushed by an authorization server on this machine.
+async fn revoke(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    match (path, path.strip_prefix("/revocations/")) {
+        ("/revocations", _) if reads => state.desk.list(),
+        ("/revocations", _) if parts.method == Method::POST => match whole(body).await {
+            Ok(body) => state.desk.revoke(&body).await,
+            Err(refusal) => refusal,
+        },
+        ("/revoke", _) if parts.method == Method::POST => match whole(body).await {
+            Ok(body) => state.desk.push(&body).await,
+            Err(refusal) => refusal,
+        },
+        (_, Some(id)) if parts.method == Method::DELETE => state.desk.lift(id).await,
+        ("/revocations", _) => not_allowed("GET, HEAD, POST"),
+        ("/revoke", _) => not_allowed("POST"),
+        (_, Some(_)) => not_allowed("DELETE"),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
     }
+}
+
+/// The body of a request, bounded in size and time.
+async fn whole(body: Incoming) -> Result<Bytes, Response<Full<Bytes>>> {
+    let read = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(HEAD_TIMEOUT, read).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_too_large)) => Err(text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n")),
+        Err(_elapsed) => {
+            Err(text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time\n"))
+        }
+    }
+}
+
+async fn reload(state: &State) -> Response<Full<Bytes>> {
     match (state.reload)().await {
         Ok(report) => {
             json_response(StatusCode::OK, &json!({ "old": report.old, "new": report.new }))

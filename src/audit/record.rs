@@ -521,6 +521,73 @@ impl Body for Config<'_> {
     }
 }
 
+/// Something was revoked at this gate, or a revocation was lifted.
+#[derive(Clone, Copy, Debug)]
+pub struct Revocation<'a> {
+    /// The id of the revocation.
+    pub id: &'a str,
+    /// What was done.
+    pub change: Change,
+    /// The kind of thing that is revoked.
+    pub kind: &'static str,
+    /// Its name; that of a person as a keyed hash.
+    pub name: Revoked<'a>,
+    /// The issuer whose tokens are meant.
+    pub issuer: Option<&'a str>,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// Why, in the words of who made it.
+    pub reason: Option<&'a str>,
+    /// How it came: `admin`, `push`.
+    pub by: &'static str,
+}
+
+/// What was done to a revocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was lifted.
+    Lifted,
+    /// It was made.
+    Made,
+}
+
+/// The name of what is revoked.
+#[derive(Clone, Copy, Debug)]
+pub enum Revoked<'a> {
+    /// A name that says nothing of a person.
+    Plain(&'a str),
+    /// That of a person.
+    Tagged(&'a Tag),
+}
+
+impl Body for Revocation<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "revocation");
+        to.text("id", self.id);
+        to.word(
+            "change",
+            match self.change {
+                Change::Lifted => "lift",
+                Change::Made => "revoke",
+            },
+        );
+        to.object("revoked", |to| {
+            to.word("kind", self.kind);
+            match self.name {
+                Revoked::Plain(name) => to.text("name", name),
+                Revoked::Tagged(tag) => to.text("tag", tag.as_str()),
+            }
+            to.optional("iss", self.issuer);
+        });
+        if let Some(until) = self.until {
+            to.number("until", until.seconds());
+        }
+        to.optional("why", self.reason);
+        to.word("by", self.by);
+    }
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -654,6 +721,16 @@ mod tests {
             interrupted: 2,
         };
         let reason = Reason::TokenAbsent;
+        let revocation = Revocation {
+            id: "x",
+            change: Change::Made,
+            kind: "jti",
+            name: Revoked::Plain("y"),
+            issuer: Some("https://as.test"),
+            until: Some(now),
+            reason: Some("lost"),
+            by: "admin",
+        };
         let gap = Gap { at_most: Some(3), from: now, to: now, why: "queue_full", set_aside: None };
         for (kind, line) in [
             ("outcome", text(&outcome)),
@@ -661,6 +738,7 @@ mod tests {
             ("stop", text(&Stop { open: 0 })),
             ("config", text(&Config { old: "a", new: "b" })),
             ("gap", text(&gap)),
+            ("revocation", text(&revocation)),
             (
                 "aggregate",
                 text(&Aggregate { reason, source: "10.0.0.1", count: 9, start: now, end: now }),

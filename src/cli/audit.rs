@@ -152,6 +152,7 @@ pub fn summary(record: &Record, paint: Paint) -> String {
             let refused = paint.paint(Style::Bad, "DENY  ");
             format!("{refused} {count} more from {}: {}", text(&["source"]), text(&["reason"]))
         }
+        "revocation" => revocation(record, paint),
         "gap" => {
             paint.paint(Style::Bad, &format!("GAP    records are missing: {}", text(&["why"])))
         }
@@ -161,6 +162,23 @@ pub fn summary(record: &Record, paint: Paint) -> String {
         }
     };
     format!("{time} {seq:>6} {}", rest.trim_end())
+}
+
+fn revocation(record: &Record, paint: Paint) -> String {
+    let text = |path: &[&str]| output::escaped(record.text(path));
+    let (word, style) = match record.text(&["change"]) {
+        "revoke" => ("REVOKE", Style::Bad),
+        _ => ("LIFT  ", Style::Warn),
+    };
+    let name = text(&["revoked", "name"]) + &text(&["revoked", "tag"]);
+    let why = text(&["why"]);
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!(
+        "{} {} {name}{why}  {}",
+        paint.paint(style, word),
+        text(&["revoked", "kind"]),
+        text(&["id"])
+    )
 }
 
 fn decision(record: &Record, paint: Paint) -> String {

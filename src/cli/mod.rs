@@ -5,6 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod keys;
 pub mod output;
+pub mod revoke;
 pub mod serve;
 pub mod token;
 
@@ -34,7 +35,6 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 enum Command {
     /// Read the audit log, offline
     #[command(subcommand)]
@@ -54,6 +54,8 @@ enum Command {
     /// Make key pairs for signing tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Revoke at a running gate, at once: a token, a person, a client, an agent, …
+    Revoke(revoke::RevokeArgs),
     /// Serve: judge every request, record it, and forward what is permitted
     #[command(
         after_help = "SIGTERM and SIGINT drain and stop; SIGHUP reloads, and so does a change of the file.
@@ -149,6 +151,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         }
         Command::Demo(args) => demo::run(&args),
         Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
+        Command::Revoke(args) => revoke::run(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),
         Command::Token(TokenCommand::Inspect(args)) => token::inspect::inspect(&args),
         Command::Token(TokenCommand::Mint(args)) => token::mint_all(&args),

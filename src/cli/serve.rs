@@ -13,11 +13,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::{Outcome, output};
-use crate::admin::{self, Admin, NotReady, ReloadReport};
+use crate::admin::{self, Admin, Desk, NotReady, ReloadReport};
 use crate::audit::record;
 use crate::audit::tag::Tagger;
 use crate::config::secret::Reference;
 use crate::config::{self, Config};
+use crate::facts::revocation::Revocations;
 use crate::journal::floods::Floods;
 use crate::journal::tag_key;
 use crate::journal::writer::Journal;
@@ -28,6 +29,7 @@ use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
+use crate::runtime::signal::Signal;
 use crate::runtime::tasks::{self, Drain, Shutdown};
 use crate::runtime::telemetry;
 
@@ -63,6 +65,7 @@ struct Engine {
     journal: Journal,
     floods: Arc<Floods>,
     metrics: Arc<Metrics>,
+    revocations: Arc<Revocations>,
     tls: Option<Arc<Tls>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -149,7 +152,8 @@ impl Server {
             tracing::warn!("{warning}");
         }
         let config = Arc::new(config);
-        let serving = Serving::build(Arc::clone(&config), None, &environment).await?;
+        let revocations = Arc::new(Revocations::open(&config.revocations, Signal::default())?);
+        let serving = Serving::build(Arc::clone(&config), &revocations, None, &environment).await?;
         let tls = config.gate.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let engine = Arc::new(Engine {
             file: file.to_owned(),
@@ -157,6 +161,7 @@ impl Server {
             serving: Arc::new(ArcSwap::from_pointee(serving)),
             journal: journal.clone(),
             floods: Arc::new(Floods::new(config.limits.refusals_per_source)),
+            revocations,
             tls: tls.clone(),
             reloading: tokio::sync::Mutex::default(),
         });
@@ -248,9 +253,10 @@ impl Engine {
         let (old, new) = (current.snapshot.config.digest.clone(), config.digest.clone());
         warn_of_restart(&current.snapshot.config, &config);
         let names: Vec<Box<str>> = names(&config).into_iter().map(Into::into).collect();
-        let next = Serving::build(Arc::new(config), Some(&current), &environment)
-            .await
-            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        let next =
+            Serving::build(Arc::new(config), &self.revocations, Some(&current), &environment)
+                .await
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(tls) = &self.tls {
             tls.refresh().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         }
@@ -367,6 +373,16 @@ impl Engine {
         self.metrics.gauge("opgate_audit_syncs", "Times that the disk was synced", move || {
             wide(journal.stats().syncs)
         });
+        let revocations = Arc::clone(&self.revocations);
+        self.metrics.gauges(
+            "opgate_revocations",
+            "Revocations of the operator that are in force",
+            "kind",
+            move || {
+                let counts = revocations.counts(clock::now());
+                counts.into_iter().map(|(kind, count)| (kind.word().into(), float(count))).collect()
+            },
+        );
         self.register_labelled_gauges();
     }
 
@@ -425,6 +441,7 @@ impl Engine {
             host: config.gate.origin.authority.to_string(),
             metrics: Arc::clone(&self.metrics),
             ready: Box::new(ready),
+            desk: Desk::new(Arc::clone(&self.revocations), self.journal.clone()),
             reload: Box::new(move || {
                 let engine = Arc::clone(&reloader);
                 Box::pin(async move { engine.reload().await })
@@ -458,6 +475,7 @@ fn warn_of_restart(old: &Config, new: &Config) {
         ("gate.listen, gate.tls and admin.listen", listens(old) != listens(new)),
         ("limits", format!("{:?}", old.limits) != format!("{:?}", new.limits)),
         ("audit", format!("{:?}", old.audit) != format!("{:?}", new.audit)),
+        ("revocations", old.revocations != new.revocations),
     ] {
         if differs {
             tracing::warn!("a change of {what} takes effect when the gate is started anew");

@@ -15,6 +15,7 @@ mod raw;
 mod reading;
 pub mod reference;
 mod resource;
+mod revocations;
 pub mod secret;
 mod upstream;
 mod value;
@@ -24,12 +25,22 @@ pub use parse::parse;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::pattern::Pattern;
 use crate::token::trust::Issuer;
+
+/// A duration as the file writes it: `250ms`, `30s`, `5m`, `24h`, `7d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    value::duration(text)
+}
+
+/// An endpoint as the file writes it, relative to the working directory; or what is wrong with it.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+    value::endpoint(text, Path::new("")).map_err(|wrong| wrong.message)
+}
 
 /// A configuration in force: checked, with every default filled in and every path made absolute.
 #[derive(Debug)]
@@ -50,6 +61,8 @@ pub struct Config {
     pub resources: Vec<Resource>,
     /// `[audit]`
     pub audit: Audit,
+    /// `revocations.file`: the operator's own revocations.
+    pub revocations: PathBuf,
     /// What works, and is probably not meant.
     pub warnings: Vec<problem::Problem>,
 }

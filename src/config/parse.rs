@@ -8,7 +8,8 @@ use toml::de::DeTable;
 use super::problem::{Place, Problems};
 use super::raw::{self, Section};
 use super::reading::{Names, Reading};
-use super::{Config, audit, gate, issuer, resource, upstream};
+use super::{Config, audit, gate, issuer, resource, revocations, upstream};
+use crate::model::hex::hex;
 
 /// Reads a configuration from its text; opens nothing. Relative paths are relative to the folder of
 /// `file`, which otherwise only stands in messages.
@@ -55,7 +56,8 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let upstreams = upstream::upstreams(&upstream_tables, into);
     let resources =
         resource::resources(&file.tables("resource"), &issuer_names, &upstream_names, into);
-    let audit = audit::audit(file, into);
+    let audit = audit::audit(file, into)?;
+    let revocations = revocations::file(file, &audit, into);
     Some(Config {
         digest: digest(text),
         gate: gate?,
@@ -64,7 +66,8 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
         issuers: issuers?,
         upstreams: upstreams?.into_iter().map(Arc::new).collect(),
         resources: resources?,
-        audit: audit?,
+        audit,
+        revocations,
         warnings: Vec::new(),
     })
 }
@@ -72,14 +75,7 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
 /// The SHA-256 of the file, in lower-case hexadecimal.
 fn digest(text: &str) -> Box<str> {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    let half = |nibble: u8| char::from_digit(u32::from(nibble), 16);
-    digest
-        .as_ref()
-        .iter()
-        .flat_map(|byte| [half(byte >> 4), half(byte & 15)])
-        .flatten()
-        .collect::<String>()
-        .into()
+    hex(digest.as_ref()).into()
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     key("", "upstream", Tables("upstream"), Required, "Where permitted calls go; at least one."),
     key("", "resource", Tables("resource"), Required, "The APIs behind the gate; at least one."),
     key("", "audit", Table("audit"), Without("every key has its default"), "The journal of decisions."),
+    key("", "revocations", Table("revocations"), Without("every key has its default"), "What the operator revokes at this gate: `opgate revoke`."),
 
     key("gate", "listen", OneOrMore("endpoint"), Required, "Address and port, or `unix:/path`; one or several. Required, because which network is served is the operator's decision."),
     key("gate", "origin", Text("origin"), Required, "Scheme and authority by which agents reach the gate: it stands in challenges, in metadata and in proofs of possession. Required, because behind a proxy it cannot be known otherwise."),
@@ -211,6 +212,8 @@ pub const KEYS: &[Key] = &[
     key("audit", "tag_key", Table("audit.tag_key"), Without("made in the directory"), "The key of keyed hashes of personal values; exactly one of `file` and `env`. Share it between gates to recognize a subject across their logs."),
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),
     key("audit.tag_key", "env", Text("variable"), Without("`file`"), "An environment variable."),
+
+    key("revocations", "file", Text("path"), Without("`revocations` in the audit directory"), "Where they are kept; made when it is not there. Beside the audit log, because both must outlive the process."),
 ];
 
 /// The keys of one section.

@@ -3,6 +3,7 @@
 
 use super::call::Call;
 use super::facts::{Facts, Stop};
+use super::revoked;
 use crate::model::reason::{Denial, Reason};
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
@@ -13,9 +14,10 @@ pub fn admit(
     call: &Call<'_>,
     _credentials: &Credentials<'_>,
     grant: &Grant,
-    _facts: &Facts<'_>,
+    facts: &Facts<'_>,
 ) -> Result<Presenter, Stop> {
     check_audience(call, grant)?;
+    revoked::check(grant, facts)?;
     Ok(Presenter::default())
 }
 

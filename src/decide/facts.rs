@@ -8,6 +8,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
+use crate::token::revocation::Set;
 use crate::token::trust::Issuer;
 
 /// Why a step did not finish.
@@ -54,6 +55,8 @@ pub struct Facts<'a> {
     pub world: &'a World,
     /// What has been fetched.
     pub known: &'a Known,
+    /// What the operator has revoked.
+    pub revoked: &'a Set,
     /// The time of the call: read once, used for every comparison.
     pub now: Timestamp,
     /// The grant that is remembered under the digest of the presented token.

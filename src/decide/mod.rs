@@ -11,6 +11,7 @@ pub mod admit;
 pub mod call;
 pub mod facts;
 pub mod permit;
+pub mod revoked;
 pub mod world;
 
 use std::sync::Arc;

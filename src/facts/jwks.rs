@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::config::{IssuerConfig, KeySource};
 use crate::model::json;
 use crate::model::need::Need;
-use crate::runtime::client::{Client, FetchError};
+use crate::runtime::client::{Ask, Client, FetchError};
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
 use crate::token::keys::{JwksError, KeySet};
@@ -70,7 +70,7 @@ pub enum SourceError {
 impl Source {
     /// A source as configured. Nothing is fetched yet.
     pub fn new(config: IssuerConfig) -> Result<Self, TlsError> {
-        let client = Client::new(config.ca.as_deref())?;
+        let client = Client::new(config.ca.as_deref(), None)?;
         Ok(Self { config, client, attempts: Mutex::default() })
     }
 
@@ -155,7 +155,7 @@ impl Source {
 
     async fn get(&self, uri: &Uri) -> Result<Vec<u8>, SourceError> {
         let accept = "application/jwk-set+json, application/json";
-        let fetched = self.client.get(uri, accept, MAX_DOCUMENT, FETCH_TIMEOUT).await?;
+        let fetched = self.client.send(Ask::get(uri, accept, MAX_DOCUMENT, FETCH_TIMEOUT)).await?;
         if fetched.status != http::StatusCode::OK {
             return Err(SourceError::Status(fetched.status));
         }

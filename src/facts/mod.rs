@@ -1,4 +1,5 @@
 //! Facts (the policy information point): what a decision may ask of the world, and what is remembered.
 
 pub mod jwks;
+pub mod revocation;
 pub mod store;

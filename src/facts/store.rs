@@ -8,11 +8,12 @@ use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
 use super::jwks::Source;
+use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
-use crate::decide;
 use crate::decide::call::Call;
 use crate::decide::facts::{Facts, Keys, Known, Stop};
 use crate::decide::world::World;
+use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -33,6 +34,8 @@ pub struct Store {
     /// Replaced whole whenever an issuer's keys change; readers never wait.
     known: ArcSwap<Known>,
     sources: Vec<Source>,
+    /// The operator's own, which outlive every configuration.
+    revocations: Arc<Revocations>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
     /// secrets that memory should not keep. Bounded; what is forgotten is verified again.
     memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
@@ -54,7 +57,11 @@ pub struct Settling<'a> {
 impl Store {
     /// The facts for `config`. Keys and remembered grants of `previous` are taken over where the
     /// issuer is configured as before; whether they still hold is checked at each use.
-    pub fn new(config: &Config, previous: Option<&Self>) -> Result<Self, TlsError> {
+    pub fn new(
+        config: &Config,
+        revocations: &Arc<Revocations>,
+        previous: Option<&Self>,
+    ) -> Result<Self, TlsError> {
         let sources: Vec<_> =
             config.issuers.iter().cloned().map(Source::new).collect::<Result<_, _>>()?;
         let inherited = |issuer| previous.and_then(|previous| previous.keys_of(issuer));
@@ -70,6 +77,7 @@ impl Store {
                 |previous| Arc::clone(&previous.memo),
             ),
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
+            revocations: Arc::clone(revocations),
             sources,
         })
     }
@@ -134,9 +142,24 @@ impl Store {
         with: &Settling<'_>,
         exhausted: &[Need],
     ) -> Result<T, Stop> {
-        let known = self.known.load();
+        let (known, revoked) = (self.known.load(), self.revocations.current());
         let Settling { world, now, remembered } = *with;
-        step(&Facts { world, known: &known, now, remembered, exhausted })
+        step(&Facts { world, known: &known, revoked: &revoked, now, remembered, exhausted })
+    }
+
+    /// Whether a grant that was admitted is still good by all that is known here: nothing is fetched
+    /// for a stream that is already open.
+    pub fn standing(&self, world: &World, grant: &Grant, now: Timestamp) -> Result<(), Denial> {
+        let with = Settling { world, now, remembered: None };
+        match self.take(&|facts: &Facts<'_>| revoked::check(grant, facts), &with, &[]) {
+            Err(Stop::Refuse(denial)) => Err(denial),
+            Ok(()) | Err(Stop::Need(_)) => Ok(()),
+        }
+    }
+
+    /// The operator's revocations.
+    pub const fn revocations(&self) -> &Arc<Revocations> {
+        &self.revocations
     }
 
     /// Obtains the keys of every issuer for the first time, for as long as a start should wait.

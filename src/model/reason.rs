@@ -78,6 +78,8 @@ reasons! {
     ConfirmationUnsupported => "confirmation_unsupported",
     /// `crit` names extensions; none is implemented (401).
     CriticalHeader => "critical_header",
+    /// Something that the token's delegation chain rests on was revoked (401).
+    DelegationRevoked => "delegation_revoked",
     /// The token carries a delegation chain that cannot be verified (401).
     DelegationUnverified => "delegation_unverified",
     /// The token is of another kind than an access token (401).
@@ -102,6 +104,8 @@ reasons! {
     TokenMalformed => "token_malformed",
     /// `nbf` lies in the future (401).
     TokenNotYetValid => "token_not_yet_valid",
+    /// The token, or something that it names, was revoked (401).
+    TokenRevoked => "token_revoked",
     /// `typ` is not allowed for this issuer (401).
     TypeRefused => "type_refused",
 
@@ -164,6 +168,7 @@ impl Reason {
             | Self::ClaimMissing
             | Self::ConfirmationUnsupported
             | Self::CriticalHeader
+            | Self::DelegationRevoked
             | Self::DelegationUnverified
             | Self::ForeignToken
             | Self::IssuedInFuture
@@ -176,6 +181,7 @@ impl Reason {
             | Self::TokenExpired
             | Self::TokenMalformed
             | Self::TokenNotYetValid
+            | Self::TokenRevoked
             | Self::TypeRefused => Stage::Token,
             Self::AuditOverloaded
             | Self::AuditUnavailable

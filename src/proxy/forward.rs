@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 
 use super::body::{self, Ending, Fault, Finish, RequestBody, ResponseBody, Watch};
 use super::headers;
+use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
 use crate::audit::record::{self, Outcome};
 use crate::decide::permit::Permit;
@@ -46,6 +47,8 @@ pub struct Order {
     pub body_idle: Duration,
     /// Whether the response ends when the grant does.
     pub ends_with_grant: bool,
+    /// What ends the call when its grant is revoked.
+    pub tether: Option<Box<Tether>>,
     /// The caller's side of a switch to WebSocket, when one was asked for.
     pub upgrade: Option<OnUpgrade>,
 }
@@ -154,16 +157,47 @@ pub async fn forward(
     let mut request = Request::new(body);
     *request.method_mut() = order.method;
     *request.headers_mut() = order.headers;
-    let response = match order.upstream.send(request, &order.target).await {
+    let mut limits = Limits { idle: order.body_idle, deadline, tether: order.tether };
+    let sent = tokio::select! {
+        sent = order.upstream.send(request, &order.target) => sent,
+        reason = limits.revoked() => {
+            account.close(record::Ending::Failure, Some(reason), None);
+            return Err(reason);
+        }
+    };
+    let response = match sent {
         Ok(response) => response,
         Err(error) => return Err(failed(&error, account)),
     };
     account.answered(response.status());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(response, order.upgrade, deadline, account);
+        return switch(response, order.upgrade, limits, account);
     }
-    let idle = if is_event_stream(response.headers()) { STREAM_IDLE } else { order.body_idle };
-    Ok(pass(response, idle, deadline, account))
+    if is_event_stream(response.headers()) {
+        limits.idle = STREAM_IDLE;
+    }
+    Ok(pass(response, limits, account))
+}
+
+/// What ends a response before its end.
+#[derive(Debug)]
+struct Limits {
+    /// The longest silence.
+    idle: Duration,
+    /// When the grant ends.
+    deadline: Option<Instant>,
+    /// The revocation of the grant.
+    tether: Option<Box<Tether>>,
+}
+
+impl Limits {
+    /// Ends when the grant is revoked, and says by what name the refusal goes.
+    async fn revoked(&mut self) -> Reason {
+        match &mut self.tether {
+            Some(tether) => tether.cut().await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 fn failed(error: &SendError, account: Account) -> Reason {
@@ -181,8 +215,7 @@ fn failed(error: &SendError, account: Account) -> Reason {
 
 fn pass(
     response: Response<UpstreamBody>,
-    idle: Duration,
-    deadline: Option<Instant>,
+    limits: Limits,
     account: Account,
 ) -> Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
@@ -195,12 +228,14 @@ fn pass(
             Ending::ClientAborted => (record::Ending::ClientAborted, None),
             Ending::Complete => (record::Ending::Success, None),
             Ending::Expired => (record::Ending::Failure, Some(Reason::TokenExpired)),
+            Ending::Revoked(reason) => (record::Ending::Failure, Some(reason)),
             Ending::UpstreamFailed => (record::Ending::Failure, Some(Reason::UpstreamFailed)),
             Ending::UpstreamIdle => (record::Ending::Timeout, Some(Reason::UpstreamTimeout)),
         };
         account.close(ending, error, Some(finish));
     });
-    Response::from_parts(parts, ResponseBody::forward(body, idle, deadline, hook))
+    let Limits { idle, deadline, tether } = limits;
+    Response::from_parts(parts, ResponseBody::forward(body, idle, deadline, tether, hook))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -214,7 +249,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn switch(
     mut response: Response<UpstreamBody>,
     caller: Option<OnUpgrade>,
-    deadline: Option<Instant>,
+    mut limits: Limits,
     account: Account,
 ) -> Result<Response<ResponseBody>, Reason> {
     let Some(caller) = caller else {
@@ -224,7 +259,10 @@ fn switch(
     let upstream = hyper::upgrade::on(&mut response);
     let (parts, place) = response.into_parts();
     tokio::spawn(async move {
-        let joined = join(caller, upstream, deadline).await;
+        let joined = tokio::select! {
+            joined = join(caller, upstream, limits.deadline) => joined,
+            reason = limits.revoked() => Err(reason),
+        };
         let (ending, error) = match joined {
             Ok(()) => (record::Ending::Success, None),
             Err(reason) => (record::Ending::Failure, Some(reason)),

@@ -24,6 +24,7 @@ use super::headers::{self, AUDIT_ID, Caller, DECISION_ID, Identity};
 use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
+use super::tether::Tether;
 use crate::config;
 use crate::decide::call::{self, Call};
 use crate::decide::facts::Facts;
@@ -90,6 +91,8 @@ impl Handler for Gate {
             return Ok(document);
         }
         let context = Context::new(&serving, &parts, connection);
+        // Before the decision: whatever is revoked while it is made and recorded ends the call after it.
+        let raised = serving.facts.revocations().signal().raised();
         let mut judgement = judge(&serving, &parts, connection, n, context.now).await;
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
@@ -125,9 +128,10 @@ impl Handler for Gate {
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let grant = judgement.grant.take();
         drop(judgement);
+        let tether = self.tether(&permit, grant.as_ref(), &serving, raised);
         let headers = std::mem::take(&mut parts.headers);
         let order = course.order(headers, body, upgrade, grant.as_deref(), &context, &serving);
-        let Some(order) = order else { return Err(Abort) };
+        let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
         let audit_id = self.audit_id(&receipt);
         // hyper keeps room for the future of a call as long as the connection lives: the large part of
         // it comes and goes with the calls that are forwarded.
@@ -291,6 +295,20 @@ impl Gate {
         self.0.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
     }
 
+    /// Ties a call to the grant that permitted it. One that is only observed was not permitted by any.
+    fn tether(
+        &self,
+        permit: &Permit,
+        grant: Option<&Arc<Grant>>,
+        serving: &Serving,
+        raised: u64,
+    ) -> Option<Box<Tether>> {
+        let grant = grant.filter(|_| matches!(permit.ground(), Ground::Granted(_)))?;
+        let signal = serving.facts.revocations().signal().clone();
+        let serving = Arc::clone(&self.0.serving);
+        Some(Box::new(Tether::new(Arc::clone(grant), serving, signal, raised)))
+    }
+
     fn count(&self, judgement: &Judgement<'_>, took: Duration) {
         let resource = judgement.call.as_ref().map(Call::resource_index);
         let (allowed, reason) = match &judgement.verdict {
@@ -434,6 +452,7 @@ impl Course {
             body_limit: resource.body_limit,
             body_idle: config.limits.body_idle,
             ends_with_grant: resource.end_stream_at_expiry,
+            tether: None,
             upgrade: upgrade.filter(|_| self.websocket),
         })
     }

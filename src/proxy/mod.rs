@@ -12,5 +12,6 @@ pub mod listener;
 pub mod metadata;
 pub mod reject;
 pub mod serving;
+pub mod tether;
 pub mod tls;
 pub mod upstream;

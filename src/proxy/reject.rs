@@ -128,7 +128,7 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::TokenExpired => {
             shape(StatusCode::UNAUTHORIZED, "invalid_token", "The access token has expired", Error)
         }
-        Reason::DelegationUnverified => shape(
+        Reason::DelegationRevoked | Reason::DelegationUnverified => shape(
             StatusCode::UNAUTHORIZED,
             "invalid_delegation_chain",
             "The delegation chain of the access token cannot be verified",
@@ -149,6 +149,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::StatusUnchecked
         | Reason::TokenMalformed
         | Reason::TokenNotYetValid
+        | Reason::TokenRevoked
         | Reason::TypeRefused => INVALID_TOKEN,
         Reason::AuditOverloaded
         | Reason::AuditUnavailable

@@ -8,6 +8,7 @@ use super::metadata::Metadata;
 use super::upstream::{BuildError as UpstreamError, Upstream};
 use crate::config::secret::SecretError;
 use crate::config::{self, Config};
+use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
 use crate::runtime::dial::TlsError;
 use crate::state::{self, Snapshot};
@@ -63,11 +64,13 @@ impl Serving {
     /// what is configured as before is taken over.
     pub async fn build(
         config: Arc<Config>,
+        revocations: &Arc<Revocations>,
         previous: Option<&Self>,
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
-        let facts = Arc::new(Store::new(&config, previous.map(|previous| &*previous.facts))?);
+        let known = previous.map(|previous| &*previous.facts);
+        let facts = Arc::new(Store::new(&config, revocations, known)?);
         facts.prime().await;
         Ok(Self {
             metadata: Metadata::build(&config),

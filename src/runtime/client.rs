@@ -1,21 +1,24 @@
-//! A small HTTP client for documents that the gate itself needs: key sets and metadata. One
-//! connection a call, no redirects, everything bounded.
+//! A small HTTP client for what the gate itself asks of others: key sets, metadata, status lists,
+//! introspection. One connection a call, no redirects, everything bounded.
+//!
+//! It goes only where the operator's configuration says, so an address inside the operator's own
+//! network is as good as any other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, HOST, HeaderMap, HeaderValue};
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::config::Place;
 use crate::runtime::dial::{self, DialError, Tls, TlsError};
 
-/// Fetches documents with GET.
+/// Asks over HTTP or HTTPS.
 #[derive(Clone, Debug)]
 pub struct Client {
     tls: Arc<rustls::ClientConfig>,
@@ -32,6 +35,8 @@ pub struct Fetched {
     pub max_age: Option<Duration>,
     /// `ETag`, as sent.
     pub etag: Option<HeaderValue>,
+    /// `Content-Type`, as sent.
+    pub kind: Option<HeaderValue>,
 }
 
 /// Why a document was not obtained.
@@ -57,61 +62,96 @@ pub enum FetchError {
     Uri,
 }
 
+/// A request of the gate's own, with its bounds.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    /// The method.
+    pub method: Method,
+    /// Where to: an absolute URL, which the operator has configured.
+    pub uri: &'a Uri,
+    /// Headers beside `Host` and the framing.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// The most bytes of the answer's body.
+    pub limit: usize,
+    /// The longest time for all of it.
+    pub timeout: Duration,
+}
+
+impl<'a> Ask<'a> {
+    /// `GET` of at most `limit` bytes in one of the media types of `accept`.
+    pub fn get(uri: &'a Uri, accept: &'static str, limit: usize, timeout: Duration) -> Self {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+        Self { method: Method::GET, uri, headers, body: Bytes::new(), limit, timeout }
+    }
+}
+
 impl Client {
-    /// A client that trusts the roots in `ca`, or those of the machine.
-    pub fn new(ca: Option<&Path>) -> Result<Self, TlsError> {
-        Ok(Self { tls: dial::client_config(ca, None, false)? })
+    /// A client that trusts the roots in `ca`, or those of the machine, and shows the certificate of
+    /// `identity` where there is one.
+    pub fn new(ca: Option<&Path>, identity: Option<&(PathBuf, PathBuf)>) -> Result<Self, TlsError> {
+        Ok(Self { tls: dial::client_config(ca, identity, false)? })
     }
 
-    /// Fetches `uri` within `timeout`, at most `limit` bytes of it.
-    pub async fn get(
-        &self,
-        uri: &Uri,
-        accept: &str,
-        limit: usize,
-        timeout: Duration,
-    ) -> Result<Fetched, FetchError> {
-        match tokio::time::timeout(timeout, self.fetch(uri, accept, limit)).await {
+    /// Sends `ask` and reads the answer, whatever its status. A redirect is an answer like any other.
+    pub async fn send(&self, ask: Ask<'_>) -> Result<Fetched, FetchError> {
+        let timeout = ask.timeout;
+        match tokio::time::timeout(timeout, self.fetch(ask)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(FetchError::Timeout),
         }
     }
 
-    async fn fetch(&self, uri: &Uri, accept: &str, limit: usize) -> Result<Fetched, FetchError> {
-        let request = request(uri, accept)?;
-        let secure = uri.scheme_str() == Some("https");
+    async fn fetch(&self, ask: Ask<'_>) -> Result<Fetched, FetchError> {
+        let uri = ask.uri;
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(FetchError::Uri),
+        };
         let host = uri.host().ok_or(FetchError::Uri)?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = if secure { Some(Tls::new(Arc::clone(&self.tls), host)?) } else { None };
-        let stream = dial::dial(&Place::Host(host.into(), port), tls.as_ref(), false).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // The driver is aborted with this call, so that no connection outlives its purpose.
-        let mut driver = tokio::task::JoinSet::new();
-        driver.spawn(connection);
-        let (parts, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, limit).collect().await.map_err(FetchError::Body)?.to_bytes();
-        Ok(Fetched {
-            status: parts.status,
-            body,
-            max_age: max_age(&parts.headers),
-            etag: parts.headers.get(ETAG).cloned(),
-        })
+        exchange(&Place::Host(host.into(), port), tls.as_ref(), ask).await
     }
 }
 
-fn request(uri: &Uri, accept: &str) -> Result<Request<Empty<Bytes>>, FetchError> {
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(FetchError::Uri);
-    }
-    let authority = uri.authority().ok_or(FetchError::Uri)?.as_str();
+/// One request and its answer, on a connection of their own to `place`.
+pub async fn exchange(
+    place: &Place,
+    tls: Option<&Tls>,
+    ask: Ask<'_>,
+) -> Result<Fetched, FetchError> {
+    let limit = ask.limit;
+    let request = request(ask)?;
+    let stream = dial::dial(place, tls, false).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // The driver is aborted with this call, so that no connection outlives its purpose.
+    let mut driver = tokio::task::JoinSet::new();
+    driver.spawn(connection);
+    let (parts, body) = sender.send_request(request).await?.into_parts();
+    let body = Limited::new(body, limit).collect().await.map_err(FetchError::Body)?.to_bytes();
+    Ok(Fetched {
+        status: parts.status,
+        body,
+        max_age: max_age(&parts.headers),
+        etag: parts.headers.get(ETAG).cloned(),
+        kind: parts.headers.get(CONTENT_TYPE).cloned(),
+    })
+}
+
+fn request(ask: Ask<'_>) -> Result<Request<Full<Bytes>>, FetchError> {
+    let authority = ask.uri.authority().ok_or(FetchError::Uri)?.as_str();
     // What stands before an `@` is no part of Host (RFC 9110 §7.2).
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    Request::get(path)
-        .header(HOST, host)
-        .header(ACCEPT, accept)
-        .body(Empty::new())
-        .map_err(|_invalid| FetchError::Uri)
+    let host = HeaderValue::from_str(host).map_err(|_invalid| FetchError::Uri)?;
+    let path = ask.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let request = Request::builder().method(ask.method).uri(path);
+    let mut request = request.body(Full::new(ask.body)).map_err(|_invalid| FetchError::Uri)?;
+    *request.headers_mut() = ask.headers;
+    request.headers_mut().insert(HOST, host);
+    Ok(request)
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {

@@ -4,5 +4,6 @@ pub mod client;
 pub mod clock;
 pub mod dial;
 pub mod metrics;
+pub mod signal;
 pub mod tasks;
 pub mod telemetry;

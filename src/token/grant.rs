@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::claims::Claims;
 use super::details::Entry;
 use super::keys::KeySet;
+use super::revocation::Named;
 use super::trust::{Algorithm, Issuer};
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
@@ -22,6 +23,7 @@ pub struct Grant {
     pub(super) claims: Claims,
     pub(super) entries: Vec<Entry>,
     pub(super) boundaries: Vec<Boundary>,
+    pub(super) named: Named,
     pub(super) written: OnceLock<Written>,
 }
 
@@ -72,6 +74,11 @@ impl Grant {
     /// The policies that bound it, in the order of `policy.md` §3.
     pub fn boundaries(&self) -> &[Boundary] {
         &self.boundaries
+    }
+
+    /// Everything that it can be revoked by.
+    pub const fn named(&self) -> &Named {
+        &self.named
     }
 
     /// Whether the token carries the scope.

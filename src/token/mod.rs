@@ -7,5 +7,6 @@ pub mod grant;
 pub mod jws;
 pub mod keys;
 pub mod presenter;
+pub mod revocation;
 pub mod trust;
 pub mod verify;

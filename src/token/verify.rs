@@ -9,6 +9,7 @@ use super::details;
 use super::grant::{Boundary, Grant};
 use super::jws::{Header, Jws};
 use super::keys::{Key, KeySet, Selected};
+use super::revocation::Named;
 use super::trust::{Algorithm, Issuer};
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
@@ -84,6 +85,7 @@ impl<'a> Unverified<'a> {
         Ok(Grant {
             boundaries: boundaries(&self.payload)?,
             entries: details::read(&self.payload)?,
+            named: Named::of(&issuer.id, &claims, &self.digest, &self.payload),
             issuer: Arc::clone(issuer),
             keys: Arc::clone(keys),
             key: key.public().into(),

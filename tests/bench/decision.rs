@@ -28,6 +28,7 @@ use opgate::state::Snapshot;
 use opgate::token::extract::extract;
 use opgate::token::grant::Grant;
 use opgate::token::keys::KeySet;
+use opgate::token::revocation::Set;
 use opgate::token::trust::Algorithm;
 use opgate::{config, decide};
 
@@ -77,8 +78,14 @@ fn main() {
         }
         return;
     }
-    let mut facts =
-        Facts { world: &snapshot.world, known: &known, now: NOW, remembered: None, exhausted: &[] };
+    let mut facts = Facts {
+        world: &snapshot.world,
+        known: &known,
+        revoked: &Set::default(),
+        now: NOW,
+        remembered: None,
+        exhausted: &[],
+    };
     let (grant, _permit) = measured(&parts, &facts);
     facts.remembered = (kind == "warm").then_some(&grant);
     for _ in 0..times.parse::<u32>().unwrap() {

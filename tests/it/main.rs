@@ -26,6 +26,7 @@ mod keys;
 mod paths;
 mod policies;
 mod refusals;
+mod revocation;
 mod serving;
 mod support;
 mod token;

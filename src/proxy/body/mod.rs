@@ -27,6 +27,9 @@ pub enum Fault {
     /// Nothing came for longer than the bound.
     #[error("the body paused for too long")]
     Idle,
+    /// The grant was revoked.
+    #[error("the authorization was revoked")]
+    Revoked,
     /// More came than the bound.
     #[error("the body is larger than allowed")]
     TooLarge,

@@ -133,7 +133,7 @@ impl Watch {
         let code = match fault {
             Fault::Idle => 1,
             Fault::TooLarge => 2,
-            Fault::Aborted | Fault::Expired => 3,
+            Fault::Aborted | Fault::Expired | Fault::Revoked => 3,
         };
         self.fault.store(code, Ordering::Release);
         fault

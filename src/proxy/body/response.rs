@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{Fault, Pause};
+use crate::model::reason::Reason;
+use crate::proxy::tether::Tether;
 use crate::proxy::upstream::UpstreamBody;
 use crate::runtime::clock;
 
@@ -30,6 +32,8 @@ pub enum Ending {
     Complete,
     /// The grant ended first, and the response was cut.
     Expired,
+    /// The grant was revoked, and the response was cut.
+    Revoked(Reason),
     /// The upstream broke off.
     UpstreamFailed,
     /// The upstream fell silent for longer than allowed.
@@ -59,6 +63,7 @@ pub struct Forwarded {
     upstream: Option<UpstreamBody>,
     idle: Duration,
     deadline: Option<Instant>,
+    tether: Option<Box<Tether>>,
     pause: Pause,
     bytes: u64,
     first_byte: Option<Instant>,
@@ -66,18 +71,20 @@ pub struct Forwarded {
 }
 
 impl ResponseBody {
-    /// Passes `upstream` on. A pause longer than `idle` cuts it, `deadline` cuts it, and `hook` is
-    /// told the end. A response without a body has its end here: hyper never asks for it.
+    /// Passes `upstream` on. A pause longer than `idle` cuts it, `deadline` cuts it, a revocation cuts
+    /// it by its `tether`, and `hook` is told the end. A response without a body has its end here: hyper never asks for it.
     pub fn forward(
         upstream: UpstreamBody,
         idle: Duration,
         deadline: Option<Instant>,
+        tether: Option<Box<Tether>>,
         hook: Hook,
     ) -> Self {
         let mut forwarded = Forwarded {
             upstream: Some(upstream),
             idle,
             deadline,
+            tether,
             pause: Pause::default(),
             bytes: 0,
             first_byte: None,
@@ -94,6 +101,9 @@ impl Forwarded {
         if self.deadline.is_some_and(|deadline| clock::instant() >= deadline) {
             return self.cut(Ending::Expired, Fault::Expired);
         }
+        if let Some(Err(reason)) = self.tether.as_mut().map(|tether| tether.check()) {
+            return self.cut(Ending::Revoked(reason), Fault::Revoked);
+        }
         match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.count(&frame);
@@ -109,6 +119,9 @@ impl Forwarded {
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(Poll::Ready(reason)) = self.tether.as_mut().map(|tether| tether.poll(cx)) {
+            return self.cut(Ending::Revoked(reason), Fault::Revoked);
+        }
         let (idle, deadline) = (self.idle, self.deadline);
         let until = || {
             let silent = clock::instant() + idle;

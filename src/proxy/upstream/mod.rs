@@ -93,7 +93,9 @@ impl SendError {
             Self::Body(Fault::Idle) => Reason::BodyTimeout,
             // The caller went away or broke its own framing.
             Self::Body(Fault::Aborted) => Reason::HttpMalformed,
-            Self::Body(Fault::Expired) | Self::Failed { .. } => Reason::UpstreamFailed,
+            Self::Body(Fault::Expired | Fault::Revoked) | Self::Failed { .. } => {
+                Reason::UpstreamFailed
+            }
             Self::Overloaded => Reason::UpstreamOverloaded,
             Self::Timeout => Reason::UpstreamTimeout,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,

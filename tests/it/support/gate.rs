@@ -238,6 +238,35 @@ impl Gate {
         Connection::open(address).call(format!("{method} {target} HTTP/1.1\r\n{lines}\r\n"))
     }
 
+    /// Where the admin listener is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.expect("an admin listener")
+    }
+
+    /// Sends JSON to the admin listener.
+    pub(crate) fn admin_json(&self, method: &str, target: &str, body: &Value) -> Response {
+        self.admin_body(method, target, "application/json", &body.to_string())
+    }
+
+    /// Sends a form to the admin listener.
+    pub(crate) fn admin_form(&self, target: &str, body: &str) -> Response {
+        self.admin_body("POST", target, "application/x-www-form-urlencoded", body)
+    }
+
+    fn admin_body(&self, method: &str, target: &str, kind: &str, body: &str) -> Response {
+        let length = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        Connection::open(self.admin_address()).call(head + body)
+    }
+
+    /// Starts another process with the same files.
+    pub(crate) fn spawn_again(&self) -> Child {
+        spawn(self.setup.dir.path(), &self.setup.before)
+    }
+
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

@@ -1,0 +1,330 @@
+//! Revocation: what a token can be revoked by, and what is revoked (`verification.md` step 11).
+//!
+//! A revocation names one thing: a token, a person, a client, an agent, a policy, a piece of evidence,
+//! the root of a delegation, or a whole issuer. A token dies of it when it carries that name anywhere,
+//! in its delegation chain too, so that a revoked ancestor kills every descendant (`delegation.md` D16).
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use super::claims::Claims;
+use crate::model::hex::hex;
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+
+/// The longest name, in bytes: that of a delegation's agents (`delegation.md` §2).
+pub const MAX_NAME: usize = 2_048;
+
+/// What kind of thing is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// An agent: the one that acts, or any in the delegation chain.
+    Agent,
+    /// A client, by `client_id` or `azp`.
+    Client,
+    /// The root of a delegation: its agent, its first token or its evidence.
+    DelegationRoot,
+    /// Consent that was withdrawn, by the id of its evidence.
+    Evidence,
+    /// Everything of an issuer.
+    Issuer,
+    /// A policy that the token names.
+    Policy,
+    /// A person, by `sub` or the user part of `issued_to`.
+    Subject,
+    /// One token, by `jti`; one without, by `sha256:` and the hexadecimal SHA-256 of its text.
+    Token,
+}
+
+impl Kind {
+    /// Every kind, in the order of their names.
+    pub const ALL: [Self; 8] = [
+        Self::Agent,
+        Self::Client,
+        Self::DelegationRoot,
+        Self::Evidence,
+        Self::Issuer,
+        Self::Policy,
+        Self::Subject,
+        Self::Token,
+    ];
+
+    /// The word in documents and records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Client => "client_id",
+            Self::DelegationRoot => "delegation_root",
+            Self::Evidence => "evidence_id",
+            Self::Issuer => "issuer",
+            Self::Policy => "policy_id",
+            Self::Subject => "sub",
+            Self::Token => "jti",
+        }
+    }
+}
+
+/// What a revocation is of: one name, within one issuer or whoever issued the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The kind of thing.
+    pub kind: Kind,
+    /// Its name.
+    pub value: Box<str>,
+    /// The issuer whose tokens are meant; every issuer's where there is none.
+    pub issuer: Option<Box<str>>,
+}
+
+impl Target {
+    /// Reads the one member that names the thing: `{"jti": "…"}`. `issuer` beside it narrows it, alone
+    /// it is the thing. An unknown member could have been another narrowing, so it must not stand there
+    /// unless it is one of `others`.
+    pub fn read(members: &Map<String, Value>, others: &[&str]) -> Result<Self, &'static str> {
+        let mut issuer = None;
+        let mut named = None;
+        for (member, value) in members {
+            if others.contains(&member.as_str()) {
+                continue;
+            }
+            let kind = Kind::ALL.into_iter().find(|kind| kind.word() == member);
+            let kind = kind.ok_or("a member is not known")?;
+            let value = value.as_str().filter(|name| is_name(name));
+            let value = Box::from(value.ok_or("a name is not a plain string of 1 to 2048 bytes")?);
+            if kind == Kind::Issuer {
+                issuer = Some(value);
+            } else if named.replace((kind, value)).is_some() {
+                return Err("more than one thing is named");
+            }
+        }
+        match (named, issuer) {
+            (Some((kind, value)), issuer) => Ok(Self { kind, value, issuer }),
+            (None, Some(value)) => Ok(Self { kind: Kind::Issuer, value, issuer: None }),
+            (None, None) => Err("nothing is named"),
+        }
+    }
+
+    /// Writes the members that [`Target::read`] reads.
+    pub fn write(&self, into: &mut Map<String, Value>) {
+        into.insert(self.kind.word().to_owned(), Value::from(&*self.value));
+        if let Some(issuer) = &self.issuer {
+            into.insert(Kind::Issuer.word().to_owned(), Value::from(&**issuer));
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// What is revoked at one time. Looking up costs nothing while it is empty.
+#[derive(Clone, Debug, Default)]
+pub struct Set(HashMap<Box<str>, Vec<Revoked>>);
+
+#[derive(Clone, Debug)]
+struct Revoked {
+    kind: Kind,
+    issuer: Option<Box<str>>,
+    until: Option<Timestamp>,
+}
+
+/// How a token was found to be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// By a name of this kind.
+    pub kind: Kind,
+    /// Which stands in its delegation chain and nowhere else.
+    pub inherited: bool,
+}
+
+impl From<Hit> for Denial {
+    fn from(hit: Hit) -> Self {
+        let reason = if hit.inherited { Reason::DelegationRevoked } else { Reason::TokenRevoked };
+        Self::about(reason, hit.kind.word())
+    }
+}
+
+impl Set {
+    /// Adds a revocation, which ends at `until` where that is given.
+    pub fn add(&mut self, target: &Target, until: Option<Timestamp>) {
+        let revoked = Revoked { kind: target.kind, issuer: target.issuer.clone(), until };
+        self.0.entry(target.value.clone()).or_default().push(revoked);
+    }
+
+    /// Whether nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many revocations there are.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
+    /// The first of the token's names that is revoked at `now`.
+    pub fn find(&self, named: &Named, now: Timestamp) -> Option<Hit> {
+        if self.is_empty() {
+            return None;
+        }
+        named.names.iter().find_map(|name| {
+            let applies = |revoked: &&Revoked| {
+                revoked.kind == name.kind
+                    && revoked.until.is_none_or(|until| now < until)
+                    && revoked.issuer.as_deref().is_none_or(|issuer| named.is_of(issuer))
+            };
+            self.0.get(&name.value)?.iter().find(applies)?;
+            Some(Hit { kind: name.kind, inherited: name.inherited })
+        })
+    }
+}
+
+impl<'a> FromIterator<(&'a Target, Option<Timestamp>)> for Set {
+    fn from_iter<T: IntoIterator<Item = (&'a Target, Option<Timestamp>)>>(all: T) -> Self {
+        let mut set = Self::default();
+        for (target, until) in all {
+            set.add(target, until);
+        }
+        set
+    }
+}
+
+/// Everything that one verified token can be revoked by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    names: Vec<Name>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    kind: Kind,
+    value: Box<str>,
+    inherited: bool,
+}
+
+impl Named {
+    /// The names in a verified payload. They are read leniently, from every place where one can stand:
+    /// a name too many refuses a token only if somebody revoked that very name.
+    pub fn of(
+        issuer: &str,
+        claims: &Claims,
+        digest: &[u8; 32],
+        payload: &Map<String, Value>,
+    ) -> Self {
+        let mut named = Self::default();
+        named.add(Kind::Issuer, issuer);
+        named.add(Kind::Token, &claims.jwt_id);
+        named.add(Kind::Token, &token_name(digest));
+        named.add(Kind::Subject, &claims.subject);
+        if let Some(agent) = &claims.agent {
+            named.add(Kind::Agent, agent);
+        }
+        if let Some(client) = &claims.client_id {
+            named.add(Kind::Client, client);
+        }
+        named.add_text(Kind::Client, payload.get("azp"));
+        named.add_operation(payload);
+        named.add_evidence(payload);
+        if let Some(chain) = payload.get("delegation_chain").and_then(Value::as_array) {
+            named.add_chain(chain);
+        }
+        let mut actor = payload.get("act").and_then(|actor| actor.get("act"));
+        while let Some(Value::Object(members)) = actor {
+            named.inherit(Kind::Agent, members.get("sub"));
+            actor = members.get("act");
+        }
+        named
+    }
+
+    /// Adds a name that the token carries itself.
+    pub fn add(&mut self, kind: Kind, value: &str) {
+        self.names.push(Name { kind, value: value.into(), inherited: false });
+    }
+
+    fn add_text(&mut self, kind: Kind, value: Option<&Value>) {
+        if let Some(Value::String(text)) = value {
+            self.add(kind, text);
+        }
+    }
+
+    /// Adds a name that the token has from one of its ancestors.
+    fn inherit(&mut self, kind: Kind, value: Option<&Value>) {
+        if let Some(Value::String(text)) = value {
+            self.names.push(Name { kind, value: text.as_str().into(), inherited: true });
+        }
+    }
+
+    /// The members of operation authorization (`tokens.md` §4) and the policies that are named (§6).
+    fn add_operation(&mut self, payload: &Map<String, Value>) {
+        if let Some(identity) = payload.get("agent_identity") {
+            self.add_text(Kind::Agent, identity.get("id"));
+            for member in ["issued_to", "issuedTo"] {
+                let Some(person) = identity.get(member).and_then(Value::as_str) else { continue };
+                self.add(Kind::Subject, person);
+                if let Some((_, user)) = person.rsplit_once('|') {
+                    self.add(Kind::Subject, user);
+                }
+            }
+        }
+        let authorization = payload.get("agent_operation_authorization");
+        self.add_text(Kind::Policy, authorization.and_then(|one| one.get("policy_id")));
+        let one = |named: &mut Self, policy: &Value| {
+            named.add_text(Kind::Policy, Some(policy));
+            named.add_text(Kind::Policy, policy.get("id"));
+        };
+        match payload.get("policy_ref") {
+            Some(Value::Array(several)) => several.iter().for_each(|policy| one(self, policy)),
+            Some(policy) => one(self, policy),
+            None => {}
+        }
+    }
+
+    /// Every place of `evidence.md` §1.
+    fn add_evidence(&mut self, payload: &Map<String, Value>) {
+        let details = payload.get("authorization_details").and_then(Value::as_array);
+        let of_details = details.into_iter().flatten().filter_map(|detail| detail.get("evidence"));
+        let claims =
+            ["evidence", "evidence_details"].into_iter().filter_map(|name| payload.get(name));
+        for evidence in of_details.chain(claims) {
+            self.add_text(Kind::Evidence, evidence.get("id"));
+            let trail = evidence.get("audit_trail");
+            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get("evidence_ref")));
+        }
+        self.add_text(Kind::Evidence, payload.get("evidence_ref"));
+        for member in ["audit_trail", "auditTrail"] {
+            let trail = payload.get(member);
+            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get("evidence_ref")));
+        }
+    }
+
+    /// Both shapes of a record (`tokens.md` §7). The last record is the first hop.
+    fn add_chain(&mut self, chain: &[Value]) {
+        for record in chain {
+            self.inherit(Kind::Agent, record.get("delegatee_id"));
+            self.inherit(Kind::Agent, record.get("delegator_id"));
+            self.inherit(Kind::Issuer, record.get("as_id"));
+            self.inherit(Kind::Token, record.get("delegator_jti"));
+            self.inherit(Kind::Evidence, record.get("root_evidence_ref"));
+            let identity = record.get("delegator_agent_identity");
+            self.inherit(Kind::Agent, identity.and_then(|identity| identity.get("id")));
+        }
+        if let Some(first) = chain.last() {
+            for member in ["delegator_id", "delegator_jti", "root_evidence_ref"] {
+                self.inherit(Kind::DelegationRoot, first.get(member));
+            }
+        }
+    }
+
+    /// Whether `issuer` issued the token, or signed a record of its chain.
+    fn is_of(&self, issuer: &str) -> bool {
+        self.names.iter().any(|name| name.kind == Kind::Issuer && *name.value == *issuer)
+    }
+}
+
+/// The name of a token that has no `jti`, or none that its holder could not change: the hash of its
+/// text.
+pub fn token_name(digest: &[u8; 32]) -> String {
+    format!("sha256:{}", hex(digest))
+}
+
+#[cfg(test)]
+mod tests;
