@@ -8,7 +8,7 @@ use super::reading::{Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
 use super::{IssuerConfig, KeySource};
-use crate::token::trust::{Algorithm, Issuer};
+use crate::token::trust::{Algorithm, Issuer, Profile};
 
 /// `None` where one is wrong.
 pub(super) fn issuers(tables: &[Section<'_>], into: &mut Reading<'_>) -> Option<Vec<IssuerConfig>> {
@@ -22,7 +22,11 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     if let Some((text, place)) = section.text("issuer") {
         into.unique(seen, text.to_owned(), &place, "this issuer");
     }
-    let algorithms = algorithms(section, into);
+    let profile = match section.text_or_default("profile").0 {
+        "open-agent-auth" => Profile::OpenAgentAuth,
+        _ => Profile::OAuth,
+    };
+    let algorithms = algorithms(section, profile, into);
     let keys = keys(section, into);
     let ca = into.file(section, "ca");
     if ca.is_some() && matches!(keys, KeySource::File(_)) {
@@ -32,23 +36,28 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     }
     let types = section.texts("allow_typ");
     let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
+    let by_profile = profile == Profile::OpenAgentAuth && !section.has("allow_typ");
     let trust = Issuer {
         id: id?,
         algorithms,
-        allow_typ_jwt: allows("JWT"),
+        allow_typ_jwt: allows("JWT") || by_profile,
         allow_typ_absent: allows(""),
         leeway: section.duration("leeway"),
         max_lifetime: section.duration("max_lifetime"),
         iso8601_dates: section.switch("iso8601_dates"),
         rfc9068_strict: section.switch("rfc9068_strict"),
         scope_array: section.switch("scope_array"),
+        profile,
     };
     Some(IssuerConfig { trust: Arc::new(trust), keys, refresh: section.duration("refresh"), ca })
 }
 
-fn algorithms(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<Algorithm> {
+fn algorithms(section: &Section<'_>, profile: Profile, into: &mut Reading<'_>) -> Vec<Algorithm> {
     if !section.has("algorithms") {
-        return Algorithm::ALL.to_vec();
+        return match profile {
+            Profile::OAuth => Algorithm::ALL.to_vec(),
+            Profile::OpenAgentAuth => vec![Algorithm::Rs256],
+        };
     }
     if section.is_empty_array("algorithms") {
         into.problems.hint(

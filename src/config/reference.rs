@@ -131,6 +131,7 @@ pub const KEYS: &[Key] = &[
     key("issuer", "iso8601_dates", Switch, Default("false"), "Also take dates as strings. Off, because RFC 7519 demands numbers."),
     key("issuer", "rfc9068_strict", Switch, Default("false"), "Require `client_id`. Off, because many issuers leave it out."),
     key("issuer", "scope_array", Switch, Default("false"), "Also take `scope` as an array. Off, because RFC 8693 §4.2 makes it a string."),
+    key("issuer", "profile", Choice(&["oauth", "open-agent-auth"]), Default("oauth"), "`open-agent-auth` takes tokens as the public reference implementation makes them: `typ` `JWT`, RS256, and the agent's workload proven beside the token. OAuth, because its rules are the strictest. With the profile, `allow_typ` is `[\"JWT\"]` and `algorithms` is `[\"RS256\"]` where they are not set."),
     key("issuer", "jwks_file", Text("path"), Without("keys by metadata of the issuer"), "A JWK Set on disk, reloaded when it changes."),
     key("issuer", "jwks_uri", Text("URL"), Without("keys by metadata of the issuer"), "A JWK Set behind a URL; `https`, or `http` on a loopback host. Metadata by default, because it follows the issuer when its keys move."),
     key("issuer", "refresh", Duration(SECOND, DAY), Default("5m"), "How often the keys are obtained anew: a removed key stops working within this time."),

@@ -21,16 +21,14 @@ use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID, Identity};
+use super::judge::{Judgement, judge};
 use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
 use super::tether::Tether;
 use crate::config;
-use crate::decide::call::{self, Call};
-use crate::decide::facts::Facts;
+use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
-use crate::decide::{self, admit};
-use crate::facts::store::Settling;
 use crate::journal::floods::{Floods, Recorded};
 use crate::journal::writer::{Journal, Receipt};
 use crate::model::reason::{Denial, Reason};
@@ -38,7 +36,6 @@ use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
-use crate::token::extract::{self, Credentials};
 use crate::token::grant::Grant;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
@@ -63,15 +60,6 @@ struct Context {
     caller: Caller,
 }
 
-/// What was found out about a request, as far as it could be.
-#[derive(Debug)]
-struct Judgement<'a> {
-    call: Option<Call<'a>>,
-    credentials: Option<Credentials<'a>>,
-    grant: Option<Arc<Grant>>,
-    verdict: Result<Permit, Denial>,
-}
-
 impl Handler for Gate {
     type Body = ResponseBody;
 
@@ -93,7 +81,7 @@ impl Handler for Gate {
         let context = Context::new(&serving, &parts, connection);
         // Before the decision: whatever is revoked while it is made and recorded ends the call after it.
         let raised = serving.facts.revocations().signal().raised();
-        let mut judgement = judge(&serving, &parts, connection, n, context.now).await;
+        let mut judgement = judged(&serving, &parts, connection, n, context.now).await;
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
@@ -148,66 +136,17 @@ impl Handler for Gate {
 /// Stands where a verdict was taken out.
 const USED: Result<Permit, Denial> = Err(Denial { reason: Reason::AuditUnavailable, about: None });
 
-/// Stages A to D of `verification.md`. The request is refused unless every step says otherwise.
-async fn judge<'a>(
+/// Judges a request, unless its bytes were already seen to break the rules of the connection.
+async fn judged<'a>(
     serving: &'a Serving,
     parts: &'a Parts,
     connection: &Connection,
     n: u64,
     now: Timestamp,
 ) -> Judgement<'a> {
-    let mut judgement = Judgement {
-        call: None,
-        credentials: None,
-        grant: None,
-        verdict: Err(Reason::HttpMalformed.into()),
-    };
-    if let Some(reason) = connection.violation(n) {
-        judgement.verdict = Err(reason.into());
-        return judgement;
-    }
-    let call = match call::receive(parts, transport(connection), &serving.snapshot.world) {
-        Ok(call) => call,
-        Err(denial) => {
-            judgement.verdict = Err(denial);
-            return judgement;
-        }
-    };
-    let verdict = decide(serving, parts, &call, now, &mut judgement).await;
-    judgement.verdict = verdict.or_else(|denial| Permit::observe(&call, denial));
-    judgement.call = Some(call);
-    judgement
-}
-
-async fn decide<'a>(
-    serving: &Serving,
-    parts: &'a Parts,
-    call: &Call<'a>,
-    now: Timestamp,
-    found: &mut Judgement<'a>,
-) -> Result<Permit, Denial> {
-    call.entry()?;
-    let credentials = &*found.credentials.insert(extract::extract(&parts.headers, call.query())?);
-    let world = &serving.snapshot.world;
-    let grant = serving.facts.authenticate(world, call, credentials, now).await?;
-    let grant = &*found.grant.insert(grant);
-    let with = Settling { world, now, remembered: Some(grant) };
-    let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
-    serving.facts.settle(&with, admitted).await?;
-    check_length(&parts.headers, serving.resource(call.resource_index()))?;
-    decide::authorize(call, grant)
-}
-
-/// A body that is announced larger than allowed is refused before anything of it is read.
-fn check_length(headers: &HeaderMap, resource: Option<&config::Resource>) -> Result<(), Denial> {
-    let length = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match (length, resource) {
-        (Some(length), Some(resource)) if length > resource.body_limit => {
-            Err(Denial::about(Reason::BodyTooLarge, "content-length"))
-        }
-        _ => Ok(()),
+    match connection.violation(n) {
+        Some(reason) => Judgement::refused(reason.into()),
+        None => judge(&serving.snapshot, &serving.facts, parts, transport(connection), now).await,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod forward;
 pub mod framing;
 pub mod gate;
 pub mod headers;
+pub mod judge;
 pub mod listener;
 pub mod metadata;
 pub mod reject;

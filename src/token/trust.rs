@@ -45,6 +45,16 @@ impl Algorithm {
     }
 }
 
+/// Which family of tokens an issuer makes, where the standards leave room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// What RFC 9068 and the drafts say.
+    OAuth,
+    /// The public reference implementation of agent operation authorization: `typ` `JWT`, RS256, and
+    /// the agent's workload presented beside the token (`verification.md`, interop profile).
+    OpenAgentAuth,
+}
+
 /// An issuer that is trusted, and how far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
@@ -66,4 +76,24 @@ pub struct Issuer {
     pub rfc9068_strict: bool,
     /// `scope_array`: `scope` may be an array of strings.
     pub scope_array: bool,
+    /// `profile`
+    pub profile: Profile,
+}
+
+impl Issuer {
+    /// The issuer called `id`, trusted as one is of which nothing else is configured.
+    pub fn named(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            algorithms: Algorithm::ALL.to_vec(),
+            allow_typ_jwt: false,
+            allow_typ_absent: false,
+            leeway: Duration::from_secs(30),
+            max_lifetime: Duration::from_hours(24),
+            iso8601_dates: false,
+            rfc9068_strict: false,
+            scope_array: false,
+            profile: Profile::OAuth,
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::token::jws::Jws;
 use crate::token::keys::KeySet;
-use crate::token::trust::{Algorithm, Issuer};
+use crate::token::trust::Issuer;
 use crate::token::verify::{self, Halt, Unverified};
 
 /// `opgate token inspect`
@@ -81,15 +81,9 @@ fn verified(
     let (keys, _left_out) = KeySet::from_jwks(&std::fs::read(path)?)
         .map_err(|error| Usage::error(format!("`{}`: {error}", path.display())))?;
     let issuer = Issuer {
-        id: payload.get("iss").and_then(Value::as_str).unwrap_or_default().into(),
-        algorithms: Algorithm::ALL.to_vec(),
-        allow_typ_jwt: false,
-        allow_typ_absent: false,
         leeway: Duration::ZERO,
         max_lifetime: Duration::MAX,
-        iso8601_dates: false,
-        rfc9068_strict: false,
-        scope_array: false,
+        ..Issuer::named(payload.get("iss").and_then(Value::as_str).unwrap_or_default())
     };
     let token = Unverified::read(presented, verify::digest(presented));
     let outcome = token
