@@ -74,15 +74,18 @@ fn routes(config: &Config) -> Routes {
 fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
     let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
     let operations = resource.operations.iter().map(|rule| {
-        let entry = Entry { action: action(rule), scopes: rule.scopes.clone() };
+        let entry = Entry {
+            action: action(rule),
+            scopes: rule.scopes.clone(),
+            authentication: rule.authentication.clone(),
+        };
         (rule.methods.as_slice(), &rule.path, entry)
     });
     let catalog = Catalog::compile(operations).map_err(failed)?;
     let all_methods: Vec<_> = catalog.methods().cloned().collect();
     let denials = resource.deny.iter().map(|rule| {
         let methods = if rule.methods.is_empty() { &all_methods } else { &rule.methods };
-        let entry = Entry { action: "".into(), scopes: Vec::new() };
-        (methods.as_slice(), &rule.path, entry)
+        (methods.as_slice(), &rule.path, Entry::default())
     });
     let overlay = Catalog::compile(denials).map_err(failed)?;
     Ok(Resource {

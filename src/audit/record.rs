@@ -120,11 +120,50 @@ pub struct Token<'a> {
     /// `exp`
     pub expires: Timestamp,
     /// The agent.
-    pub agent: Option<&'a str>,
+    pub agent: Agent<'a>,
     /// The user, as a keyed hash.
     pub user: Option<&'a Tag>,
     /// `client_id`
     pub client_id: Option<&'a str>,
+    /// The way from intent to token.
+    pub trail: Trail<'a>,
+}
+
+/// The agent, as the token and its presenter name it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Agent<'a> {
+    /// Who it is.
+    pub id: Option<&'a str>,
+    /// `agent_identity.id`: the binding of the agent to the person.
+    pub identity: Option<&'a str>,
+    /// `agent_identity.issued_for.platform`
+    pub platform: Option<&'a str>,
+    /// `agent_identity.issued_for.client`
+    pub client: Option<&'a str>,
+    /// `agent_identity.issued_for.client_instance`
+    pub instance: Option<&'a str>,
+}
+
+/// What lets a reviewer walk from intent to proposal to consent (`evidence.md` §7). Texts are there as
+/// their hashes only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trail<'a> {
+    /// `related_proposal_id`
+    pub proposal: Option<&'a str>,
+    /// `semantic_expansion_level`
+    pub expansion: Option<&'static str>,
+    /// `consent_interface_version`
+    pub interface: Option<&'a str>,
+    /// `user_acknowledge_timestamp`
+    pub acknowledged: Option<Timestamp>,
+    /// SHA-256 of `original_prompt_text`
+    pub prompt: Option<&'a [u8]>,
+    /// SHA-256 of `rendered_operation_text`
+    pub operation: Option<&'a [u8]>,
+    /// SHA-256 of `rendered_text`
+    pub shown: Option<&'a [u8]>,
+    /// A member that does not belong into an access token.
+    pub stray: Option<&'static str>,
 }
 
 /// What an unverified token said. Never written where a verified value stands, and cut short.
@@ -263,13 +302,56 @@ impl Token<'_> {
         to.hex("token_sha256", self.sha256);
         to.optional("jti", self.jti);
         to.number("exp", self.expires.seconds());
-        if let Some(agent) = self.agent {
-            to.object("agent", |to| to.text("id", agent));
-        }
+        self.agent.write(to);
         if let Some(user) = self.user {
             to.object("user", |to| to.text("tag", user.as_str()));
         }
         to.optional("client_id", self.client_id);
+        self.trail.write(to);
+    }
+}
+
+impl Agent<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        let members = [
+            ("id", self.id),
+            ("identity", self.identity),
+            ("platform", self.platform),
+            ("client", self.client),
+            ("instance", self.instance),
+        ];
+        if members.iter().any(|(_, value)| value.is_some()) {
+            to.object("agent", |to| {
+                for (name, value) in members {
+                    to.optional(name, value);
+                }
+            });
+        }
+    }
+}
+
+impl Trail<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        to.optional("proposal", self.proposal);
+        if let Some(level) = self.expansion {
+            to.word("semantic_expansion", level);
+        }
+        to.optional("consent_interface", self.interface);
+        if let Some(moment) = self.acknowledged {
+            to.text("acknowledged", &moment.to_string());
+        }
+        for (name, hash) in [
+            ("prompt_sha256", self.prompt),
+            ("operation_text_sha256", self.operation),
+            ("shown_text_sha256", self.shown),
+        ] {
+            if let Some(hash) = hash {
+                to.hex(name, hash);
+            }
+        }
+        if let Some(stray) = self.stray {
+            to.word("stray", stray);
+        }
     }
 }
 
@@ -614,9 +696,25 @@ mod tests {
             sha256: &[0xab; 32],
             jti: Some(any),
             expires: Timestamp::from_seconds(1_790_000_000),
-            agent: Some(any),
+            agent: Agent {
+                id: Some(any),
+                identity: Some(any),
+                platform: Some(any),
+                client: Some(any),
+                instance: Some(any),
+            },
             user: Some(tag),
             client_id: Some(any),
+            trail: Trail {
+                proposal: Some(any),
+                expansion: Some("high"),
+                interface: Some(any),
+                acknowledged: Some(Timestamp::from_seconds(0)),
+                prompt: Some(&[0xcd; 32]),
+                operation: None,
+                shown: None,
+                stray: Some("agent_user_binding_proposal"),
+            },
         };
         Written::by(|into| token.write(into))
     }
@@ -649,14 +747,16 @@ mod tests {
             concat!(
                 r#""type":"decision","id":"x","trace_id":"x","span_id":"x","parent":"x","#,
                 r#""decision":"allow","reason":"granted","durability":"sync","resource":"x","#,
-                r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x"}},"#,
-                r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","scope":"x","#,
+                r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x","identity":"x","platform":"x","client":"x","instance":"x"}},"#,
+                r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","proposal":"x","semantic_expansion":"high","consent_interface":"x","#,
+                r#""acknowledged":"1970-01-01T00:00:00.000000Z","prompt_sha256":"{}","stray":"agent_user_binding_proposal","scope":"x","#,
                 r#""grant":{{"entry":2,"how":"x"}},"#,
                 r#""op":{{"protocol":"x","action":"x","method":"x","path":"x"}},"#,
                 r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"#,
                 r#""client":{{"address":"10.1.2.123","port":53252}},"upstream":"x","us":41"#
             ),
-            hex
+            hex,
+            "cd".repeat(32)
         );
         assert_eq!(text(&decision("x", &tag, &token("x", &tag))), expected);
     }

@@ -48,6 +48,12 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         rfc9068_strict: section.switch("rfc9068_strict"),
         scope_array: section.switch("scope_array"),
         profile,
+        require_agent_identity: section.switch("require_agent_identity"),
+        agent_identity_issuers: section
+            .texts("agent_identity_issuers")
+            .into_iter()
+            .map(|(text, _)| text.into())
+            .collect(),
     };
     Some(IssuerConfig { trust: Arc::new(trust), keys, refresh: section.duration("refresh"), ca })
 }

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::authentication::Demand;
 use crate::model::pattern::Pattern;
 use crate::token::trust::Issuer;
 
@@ -310,6 +311,8 @@ pub struct Resource {
     pub authorization: Authorization,
     /// `scopes`: required of every operation.
     pub scopes: Vec<Box<str>>,
+    /// `acr_values` and `max_age`: how the person must have been authenticated.
+    pub authentication: Demand,
     /// `body_limit`: bytes of a request body.
     pub body_limit: u64,
     /// `websocket`: whether `Upgrade: websocket` may pass.
@@ -380,6 +383,8 @@ pub struct OperationRule {
     pub path: Pattern,
     /// `scopes`: required beside those of the resource.
     pub scopes: Vec<Box<str>>,
+    /// `acr_values` and `max_age`, those of the resource where they are not set.
+    pub authentication: Demand,
     /// The line of the file it begins on, for messages.
     pub line: usize,
 }

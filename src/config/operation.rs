@@ -7,11 +7,13 @@ use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Wrong};
 use super::{DenyRule, OperationRule};
+use crate::model::authentication::Demand;
 use crate::model::pattern::Pattern;
 
 /// Reads both, and holds them against each other.
 pub(super) fn rules(
     resource: &Section<'_>,
+    authentication: &Demand,
     into: &mut Reading<'_>,
 ) -> (Vec<OperationRule>, Vec<DenyRule>) {
     let deny: Vec<DenyRule> = resource
@@ -25,7 +27,7 @@ pub(super) fn rules(
         .collect();
     let mut operations: Vec<OperationRule> = Vec::new();
     for section in resource.tables("operation") {
-        if let Some(rule) = operation(&section, into) {
+        if let Some(rule) = operation(&section, authentication, into) {
             let place = section.place_of("path");
             conflicts(&rule, &operations, &place, into);
             denied(&rule, &deny, &place, into);
@@ -35,16 +37,42 @@ pub(super) fn rules(
     (operations, deny)
 }
 
-fn operation(section: &Section<'_>, into: &mut Reading<'_>) -> Option<OperationRule> {
+/// `acr_values` and `max_age`; what is not set is that of `wider`.
+pub(super) fn authentication(
+    section: &Section<'_>,
+    wider: Option<&Demand>,
+    into: &mut Reading<'_>,
+) -> Demand {
+    let own = into.many(section, "acr_values", value::scope);
+    let inherited = wider.filter(|_| !section.has("acr_values"));
+    Demand {
+        acr_values: match inherited {
+            Some(wider) => wider.acr_values.clone(),
+            None => own.into_iter().map(|(value, _)| value).collect(),
+        },
+        max_age: match section.text("max_age") {
+            Some(_) => Some(section.duration("max_age")),
+            None => wider.and_then(|wider| wider.max_age),
+        },
+    }
+}
+
+fn operation(
+    section: &Section<'_>,
+    authentication: &Demand,
+    into: &mut Reading<'_>,
+) -> Option<OperationRule> {
     let action = into.one(section, "action", value::name);
     let methods = methods(section, into);
     let scopes = into.many(section, "scopes", value::scope);
     let path = path(section, into);
+    let authentication = self::authentication(section, Some(authentication), into);
     Some(OperationRule {
         action,
         methods,
         path: path?,
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
+        authentication,
         line: into.problems.line(section.place().span.start),
     })
 }

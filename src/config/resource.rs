@@ -53,7 +53,8 @@ fn resource(
     let strip = into.many(section, "strip", value::header);
     let documentation = into.one(section, "documentation", link);
     let guidance = guidance(&section.table("guidance"), into);
-    let (operations, deny) = operation::rules(section, into);
+    let authentication = operation::authentication(section, None, into);
+    let (operations, deny) = operation::rules(section, &authentication, into);
     let Identity { id, authority, mount } = identity?;
     let status = section.number("insufficient_authorization_status");
     Some(Resource {
@@ -72,6 +73,7 @@ fn resource(
             _ => Authorization::Policy,
         },
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
+        authentication,
         body_limit: section.number("body_limit"),
         websocket: section.switch("websocket"),
         end_stream_at_expiry: section.switch("end_stream_at_expiry"),

@@ -21,6 +21,7 @@ use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
 use crate::policy::algebra;
 use crate::token::extract::Credentials;
 use crate::token::grant::{Grant, Recheck};
@@ -66,7 +67,7 @@ fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, 
 }
 
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).
-pub fn authorize(call: &Call<'_>, grant: &Grant) -> Result<Permit, Denial> {
+pub fn authorize(call: &Call<'_>, grant: &Grant, now: Timestamp) -> Result<Permit, Denial> {
     let resource = call.resource();
     let entry = call.entry()?;
     let operation = call.operation(entry);
@@ -74,6 +75,8 @@ pub fn authorize(call: &Call<'_>, grant: &Grant) -> Result<Permit, Denial> {
         denied: resource.denies(operation.method, operation.path),
         resource_scopes: &resource.scopes,
         operation_scopes: &entry.scopes,
+        authentication: &entry.authentication,
+        now,
         scopes_suffice: resource.scopes_suffice,
     };
     let basis = algebra::decide(&demand, grant, &operation)?;

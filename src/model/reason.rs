@@ -66,6 +66,8 @@ reasons! {
     /// `access_token` in the query (400).
     TokenInQuery => "token_in_query",
 
+    /// `agent_identity` has ended, has not begun, or is of a foreign issuer (401).
+    AgentIdentityInvalid => "agent_identity_invalid",
     /// `alg` is not allowed for this issuer, or does not fit the key (401).
     AlgorithmRefused => "algorithm_refused",
     /// `aud` does not hold the resource's identifier (401).
@@ -109,6 +111,8 @@ reasons! {
     /// `typ` is not allowed for this issuer (401).
     TypeRefused => "type_refused",
 
+    /// The person was authenticated too long ago, or not well enough (401).
+    AuthenticationInsufficient => "authentication_insufficient",
     /// The body did not arrive in time (408).
     BodyTimeout => "body_timeout",
     /// The body is larger than the resource allows (413).
@@ -162,7 +166,8 @@ impl Reason {
             | Self::SchemeUnsupported
             | Self::TokenAbsent
             | Self::TokenInQuery => Stage::Credential,
-            Self::AlgorithmRefused
+            Self::AgentIdentityInvalid
+            | Self::AlgorithmRefused
             | Self::AudienceMismatch
             | Self::ClaimMalformed
             | Self::ClaimMissing
@@ -185,6 +190,7 @@ impl Reason {
             | Self::TypeRefused => Stage::Token,
             Self::AuditOverloaded
             | Self::AuditUnavailable
+            | Self::AuthenticationInsufficient
             | Self::BodyTimeout
             | Self::BodyTooLarge
             | Self::NoApplicableGrant

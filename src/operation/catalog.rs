@@ -6,15 +6,18 @@ use std::collections::HashMap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::Method;
 
+use crate::model::authentication::Demand;
 use crate::model::pattern::{Pattern, Segment};
 
 /// An operation of the catalog.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// The name of the action, as grants and policies name it.
     pub action: Box<str>,
     /// The scopes that the token must carry for it, all of them.
     pub scopes: Vec<Box<str>>,
+    /// How the person must have been authenticated.
+    pub authentication: Demand,
 }
 
 /// Operations by method and path, compiled once.
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
 
     fn entry(action: &str) -> Entry {
-        Entry { action: action.into(), scopes: Vec::new() }
+        Entry { action: action.into(), ..Entry::default() }
     }
 
     fn catalog(rules: &[(&[Method], &str, &str)]) -> Catalog {

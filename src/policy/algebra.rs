@@ -3,6 +3,7 @@
 //! ```text
 //! allow := the overlay does not deny
 //!        ∧ required scopes ⊆ token scopes
+//!        ∧ the person was authenticated as the operator demands
 //!        ∧ every boundary policy is true
 //!        ∧ (no grant entries ∨ some applicable entry is true)
 //!        ∧ (a grant or a boundary in the token ∨ the resource asks for scopes alone)
@@ -10,8 +11,10 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use crate::model::authentication;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
 use crate::token::details::{Entry, Rule};
 use crate::token::grant::{Boundary, Grant};
 
@@ -24,6 +27,10 @@ pub struct Demand<'a> {
     pub resource_scopes: &'a [Box<str>],
     /// The scopes that are required of this operation.
     pub operation_scopes: &'a [Box<str>],
+    /// How the person must have been authenticated.
+    pub authentication: &'a authentication::Demand,
+    /// The time of the call.
+    pub now: Timestamp,
     /// Whether the scopes suffice: the resource is `authorization = "scope"`.
     pub scopes_suffice: bool,
 }
@@ -53,8 +60,9 @@ pub fn decide(
     if !required.all(|scope| grant.has_scope(scope)) {
         return Err(Denial::about(Reason::ScopeMissing, "scope"));
     }
+    grant.authentication().check(demand.authentication, grant.issuer().leeway, demand.now)?;
     for boundary in grant.boundaries() {
-        evaluate(*boundary)?;
+        evaluate(boundary)?;
     }
     match grant.entries() {
         [] if !grant.boundaries().is_empty() => Ok(Basis::Boundaries),
@@ -66,10 +74,10 @@ pub fn decide(
 
 /// A boundary that cannot be resolved is not true. This is where policies that a token names are
 /// evaluated once there is a source for them.
-fn evaluate(boundary: Boundary) -> Result<(), Denial> {
+fn evaluate(boundary: &Boundary) -> Result<(), Denial> {
     match boundary {
-        Boundary::PolicyId => Err(Denial::about(Reason::PolicyUnresolvable, "policy_id")),
-        Boundary::PolicyRef => Err(Denial::about(Reason::PolicyUnresolvable, "policy_ref")),
+        Boundary::PolicyId(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_id")),
+        Boundary::PolicyRef(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_ref")),
     }
 }
 
@@ -82,7 +90,7 @@ fn some_entry(entries: &[Entry], operation: &Operation<'_>) -> Result<Basis, Den
                 return Ok(Basis::Entry(entry.index));
             }
             Rule::Operations(_) => {}
-            Rule::Policy => {
+            Rule::Policy(_) => {
                 failure = Some(Denial::about(Reason::PolicyLanguageUnknown, "language"));
             }
         }

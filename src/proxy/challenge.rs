@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config;
+use crate::model::authentication::Demand;
 use crate::model::operation::Operation;
 
 /// The largest encoded blob, in bytes (`reverse-guided-errors.md` §2).
@@ -95,6 +96,8 @@ pub struct Guidance<'a> {
     pub auth_server: &'a str,
     /// The scopes the operation requires.
     pub required_scope: Vec<&'a str>,
+    /// How the person must have been authenticated.
+    pub authentication: &'a Demand,
     /// The operation.
     pub operation: Operation<'a>,
     /// The path below the resource as sent.
@@ -244,11 +247,14 @@ mod tests {
 
     use super::*;
 
+    static ANYHOW: Demand = Demand { acr_values: Vec::new(), max_age: None };
+
     fn guidance(configured: &config::Guidance) -> Guidance<'_> {
         Guidance {
             configured,
             auth_server: "https://as.example.com",
             required_scope: vec!["purchase.create"],
+            authentication: &ANYHOW,
             operation: Operation {
                 action: "create_order",
                 method: &Method::POST,

@@ -10,17 +10,22 @@ use uuid::{NoContext, Uuid};
 
 use super::headers::Caller;
 use crate::audit::record::Trace as RecordedTrace;
-use crate::audit::record::{Basis, Decision, Http, Operation, Token, Unverified};
+use crate::audit::record::{Agent, Basis, Decision, Http, Operation, Token, Trail, Unverified};
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
 use crate::decide::permit::Ground;
 use crate::journal::writer::Journal;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
+use crate::model::written::Written;
 use crate::policy::algebra;
+use crate::token::aoa::Expansion;
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::jws;
+use crate::token::names;
+use crate::token::parties::Parties;
+use crate::token::presenter::Presenter;
 
 /// The id of a decision: a `UUIDv7`, so that ids sort by time.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +111,8 @@ pub struct Entry<'a> {
     pub credentials: Option<Credentials<'a>>,
     /// The grant, when the token was verified.
     pub grant: Option<&'a Grant>,
+    /// What the caller has proven of itself, when it was admitted.
+    pub presenter: Option<&'a Presenter>,
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
     /// Time spent deciding.
@@ -115,6 +122,8 @@ pub struct Entry<'a> {
 /// The parts of a record that are computed for it.
 #[derive(Debug, Default)]
 pub struct Computed {
+    /// The token's part, where another presenter of the same token would be another agent.
+    token: Option<Written>,
     query: Option<Tag>,
     scope: Option<String>,
     digest: Option<[u8; 32]>,
@@ -128,6 +137,10 @@ impl Entry<'_> {
             query: self.parts.uri.query().map(|query| journal.tag(query)),
             ..Computed::default()
         };
+        if let Some((grant, parties)) = self.parties().filter(|(_, all)| all.rest_on_presenter) {
+            let write = |into: &mut Vec<u8>| write_token(grant, parties, journal, into);
+            computed.token = Some(Written::by(write));
+        }
         if self.denial().is_none() {
             return computed;
         }
@@ -149,7 +162,7 @@ impl Entry<'_> {
             observed: matches!(self.verdict, Ok(Ground::Observed(_))),
             kept: journal.kept(),
             resource: self.call.map(|call| &*call.resource().id),
-            token: self.grant.map(|grant| grant.written(|into| write_token(grant, journal, into))),
+            token: computed.token.as_ref().or_else(|| self.token(journal)),
             scope: computed.scope.as_deref(),
             unverified: computed.digest.as_ref().map(|digest| Unverified {
                 sha256: Some(digest),
@@ -171,6 +184,17 @@ impl Entry<'_> {
             upstream: self.upstream,
             elapsed: self.took,
         }
+    }
+
+    fn parties(&self) -> Option<(&Grant, Parties<'_>)> {
+        self.grant.map(|grant| (grant, Parties::of(grant, self.presenter)))
+    }
+
+    /// Written once for each token: the key of its tags is that of the log, which does not change while
+    /// the process lives.
+    fn token(&self, journal: &Journal) -> Option<&Written> {
+        let (grant, parties) = self.parties()?;
+        Some(grant.written(|into| write_token(grant, parties, journal, into)))
     }
 
     const fn denial(&self) -> Option<Denial> {
@@ -196,21 +220,46 @@ impl Entry<'_> {
     }
 }
 
-/// Written once for each token: the key of its tags is that of the log, which does not change while
-/// the process lives.
-fn write_token(grant: &Grant, journal: &Journal, into: &mut Vec<u8>) {
+fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mut Vec<u8>) {
     let claims = grant.claims();
-    let user = claims.user().map(|user| journal.tag(user));
+    let user = parties.user.map(|user| journal.tag(user.id));
     let token = Token {
         issuer: &grant.issuer().id,
         sha256: grant.digest(),
         jti: Some(&claims.jwt_id),
         expires: claims.expires,
-        agent: claims.agent.as_deref(),
+        agent: agent(grant, parties),
         user: user.as_ref(),
-        client_id: claims.client_id.as_deref(),
+        client_id: parties.client,
+        trail: trail(grant),
     };
     token.write(into);
+}
+
+fn agent<'r>(grant: &'r Grant, parties: Parties<'r>) -> Agent<'r> {
+    let identity = grant.members().identity.as_ref();
+    Agent {
+        id: parties.agent,
+        identity: identity.map(|identity| &*identity.id),
+        platform: identity.and_then(|identity| identity.platform.as_deref()),
+        client: identity.and_then(|identity| identity.client.as_deref()),
+        instance: identity.and_then(|identity| identity.instance.as_deref()),
+    }
+}
+
+fn trail(grant: &Grant) -> Trail<'_> {
+    let trail = &grant.members().trail;
+    let stray = trail.has_binding_proposal.then_some(names::AGENT_USER_BINDING_PROPOSAL.snake);
+    Trail {
+        proposal: trail.proposal.as_deref(),
+        expansion: trail.expansion.map(Expansion::word),
+        interface: trail.interface.as_deref(),
+        acknowledged: trail.acknowledged,
+        prompt: trail.prompt.as_ref().map(<[u8; 32]>::as_slice),
+        operation: trail.operation.as_ref().map(<[u8; 32]>::as_slice),
+        shown: trail.shown.as_ref().map(<[u8; 32]>::as_slice),
+        stray,
+    }
 }
 
 fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {

@@ -20,7 +20,7 @@ use super::challenge::Guidance;
 use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
-use super::headers::{self, AUDIT_ID, Caller, DECISION_ID, Identity};
+use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
 use super::judge::{Judgement, judge};
 use super::metadata;
 use super::reject::Rejection;
@@ -37,6 +37,7 @@ use crate::operation::head::{Head, Transport};
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::token::grant::Grant;
+use crate::token::parties::Parties;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -114,11 +115,12 @@ impl Handler for Gate {
             decided,
         );
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
-        let grant = judgement.grant.take();
+        let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
         drop(judgement);
         let tether = self.tether(&permit, grant.as_ref(), &serving, raised);
         let headers = std::mem::take(&mut parts.headers);
-        let order = course.order(headers, body, upgrade, grant.as_deref(), &context, &serving);
+        let parties = grant.as_deref().map(|grant| Parties::of(grant, presenter.as_ref()));
+        let order = course.order(headers, body, upgrade, parties, &context, &serving);
         let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
         let audit_id = self.audit_id(&receipt);
         // hyper keeps room for the future of a call as long as the connection lives: the large part of
@@ -226,6 +228,7 @@ impl Gate {
             upstream: upstream.map(|upstream| &*upstream.config().name),
             credentials: judgement.credentials,
             grant: judgement.grant.as_deref(),
+            presenter: judgement.presenter.as_ref(),
             verdict,
             took,
         };
@@ -303,6 +306,7 @@ fn guidance<'g>(
     Some(Guidance {
         configured: &resource.guidance,
         auth_server: own.or(first.map(|issuer| &*issuer.trust.id))?,
+        authentication: &entry.authentication,
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
         operation: call.operation(entry),
         raw_path: call.raw_path(),
@@ -363,7 +367,7 @@ impl Course {
         mut headers: HeaderMap,
         body: Incoming,
         upgrade: Option<OnUpgrade>,
-        grant: Option<&Grant>,
+        parties: Option<Parties<'_>>,
         context: &Context,
         serving: &Serving,
     ) -> Option<Order> {
@@ -376,7 +380,7 @@ impl Course {
         }
         if resource.identity_headers {
             headers::insert(&mut headers, DECISION_ID, context.id.as_str());
-            headers::tell_identity(&mut headers, identity(grant));
+            headers::tell_identity(&mut headers, parties);
         }
         if self.websocket {
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -402,14 +406,5 @@ fn target(call: &Call<'_>) -> Box<str> {
     match call.query() {
         None => call.raw_path().into(),
         Some(query) => [call.raw_path(), query].join("?").into(),
-    }
-}
-
-fn identity(grant: Option<&Grant>) -> Identity<'_> {
-    let claims = grant.map(Grant::claims);
-    Identity {
-        agent: claims.and_then(|claims| claims.agent.as_deref()),
-        client: claims.and_then(|claims| claims.client_id.as_deref()),
-        user: claims.and_then(|claims| claims.user()),
     }
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use crate::config::{Forwarded, Gate, Resource};
 use crate::operation::head::is_override;
+use crate::token::parties::Parties;
 
 /// Carries the id of the decision, to the upstream where configured and to the caller always.
 pub const DECISION_ID: HeaderName = HeaderName::from_static("x-opgate-decision-id");
@@ -234,21 +235,11 @@ pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority:
     }
 }
 
-/// Who was verified, for an upstream that wants to know.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity<'a> {
-    /// The agent.
-    pub agent: Option<&'a str>,
-    /// The client.
-    pub client: Option<&'a str>,
-    /// The person.
-    pub user: Option<&'a str>,
-}
-
 /// Tells the upstream who was verified. Values are percent-encoded where they are not plain text.
-pub fn tell_identity(headers: &mut HeaderMap, identity: Identity<'_>) {
-    for (name, value) in [(AGENT, identity.agent), (CLIENT, identity.client), (USER, identity.user)]
-    {
+pub fn tell_identity(headers: &mut HeaderMap, parties: Option<Parties<'_>>) {
+    let Some(parties) = parties else { return };
+    let user = parties.user.map(|user| user.id);
+    for (name, value) in [(AGENT, parties.agent), (CLIENT, parties.client), (USER, user)] {
         if let Some(value) = value {
             let value = percent_encoding::utf8_percent_encode(value, percent_encoding::CONTROLS);
             insert(headers, name, &value.to_string());

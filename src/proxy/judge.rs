@@ -80,7 +80,7 @@ async fn decide<'a>(
     let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
     found.presenter = Some(facts.settle(&with, admitted).await?);
     check_length(&parts.headers, snapshot.config.resources.get(call.resource_index()))?;
-    decide::authorize(call, grant)
+    decide::authorize(call, grant, now)
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.

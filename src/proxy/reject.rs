@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::challenge::{Challenge, Guidance, Profile};
 use super::headers::{AUDIT_ID, DECISION_ID};
 use crate::config::Resource;
+use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
 
 /// What a caller is told about a reason.
@@ -134,7 +135,8 @@ pub const fn of(reason: Reason) -> Shape {
             "The delegation chain of the access token cannot be verified",
             Error,
         ),
-        Reason::AlgorithmRefused
+        Reason::AgentIdentityInvalid
+        | Reason::AlgorithmRefused
         | Reason::AudienceMismatch
         | Reason::ClaimMalformed
         | Reason::ClaimMissing
@@ -155,6 +157,12 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::AuditUnavailable
         | Reason::KeysUnavailable
         | Reason::UpstreamOverloaded => UNAVAILABLE,
+        Reason::AuthenticationInsufficient => shape(
+            StatusCode::UNAUTHORIZED,
+            "insufficient_user_authentication",
+            "The operation needs a more recent or a stronger authentication of the user",
+            Error,
+        ),
         Reason::BodyTooLarge => shape(
             StatusCode::PAYLOAD_TOO_LARGE,
             "content_too_large",
@@ -270,6 +278,11 @@ impl Rejection<'_> {
         {
             challenge = challenge.with("scope", &scope);
         }
+        if self.denial.reason == Reason::AuthenticationInsufficient
+            && let Some(guidance) = &self.guidance
+        {
+            challenge = demanding(challenge, guidance.authentication);
+        }
         // No token can cure an overlay denial, so pointing anywhere would send the agent round in circles.
         if let Some(metadata) = self.metadata.filter(|_| !is_overlay) {
             challenge = challenge.with("resource_metadata", metadata);
@@ -342,6 +355,17 @@ impl Rejection<'_> {
                 headers.insert(name, value);
             }
         }
+    }
+}
+
+/// RFC 9470 §3: what the person would have to do anew.
+fn demanding(mut challenge: Challenge, demand: &Demand) -> Challenge {
+    if !demand.acr_values.is_empty() {
+        challenge = challenge.with("acr_values", &demand.acr_values.join(" "));
+    }
+    match demand.max_age {
+        Some(age) => challenge.with("max_age", &age.as_secs().to_string()),
+        None => challenge,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::date;
 use super::trust::Issuer;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -28,8 +29,10 @@ pub struct Claims {
     pub scope: Vec<Box<str>>,
     /// `sub`
     pub subject: Box<str>,
-    /// `act.sub` (RFC 8693 §4.1), else `client_id`, else `azp` (`tokens.md` §9).
-    pub agent: Option<Box<str>>,
+    /// `act.sub`: who acts for the subject (RFC 8693 §4.1).
+    pub actor: Option<Box<str>>,
+    /// `azp`
+    pub authorized_party: Option<Box<str>>,
 }
 
 impl Claims {
@@ -39,8 +42,6 @@ impl Claims {
         if issuer.rfc9068_strict && client_id.is_none() {
             return Err(Denial::about(Reason::ClaimMissing, "client_id"));
         }
-        let actor = actor(payload)?;
-        let party = text(payload, "azp", 255)?;
         Ok(Self {
             audience: audience(payload)?,
             expires: date(payload, "exp", issuer)?.ok_or(missing("exp"))?,
@@ -49,7 +50,8 @@ impl Claims {
             not_before: date(payload, "nbf", issuer)?,
             scope: scope(payload, issuer)?,
             subject: text(payload, "sub", 255)?.ok_or(missing("sub"))?,
-            agent: actor.or_else(|| client_id.clone()).or(party),
+            actor: actor(payload)?,
+            authorized_party: text(payload, "azp", 255)?,
             client_id,
         })
     }
@@ -79,12 +81,6 @@ impl Claims {
         }
         Ok(())
     }
-
-    /// The person: `sub`, unless it names the client or the agent. A user is never invented.
-    pub fn user(&self) -> Option<&str> {
-        let is_party = |party: &Option<Box<str>>| party.as_deref() == Some(&*self.subject);
-        (!is_party(&self.client_id) && !is_party(&self.agent)).then_some(&*self.subject)
-    }
 }
 
 const fn missing(claim: &'static str) -> Denial {
@@ -95,7 +91,7 @@ const fn malformed(claim: &'static str) -> Denial {
     Denial::about(Reason::ClaimMalformed, claim)
 }
 
-fn text(
+pub(super) fn text(
     payload: &Map<String, Value>,
     claim: &'static str,
     longest: usize,
@@ -142,7 +138,7 @@ fn strings(list: &[Value]) -> Option<Vec<Box<str>>> {
 
 /// A `NumericDate` (RFC 7519 §2): fractions are floored; strings are refused, but for the strict
 /// RFC 3339 form where the issuer is configured so (`tokens.md` §3).
-fn date(
+pub(super) fn date(
     payload: &Map<String, Value>,
     claim: &'static str,
     issuer: &Issuer,
@@ -175,20 +171,8 @@ const fn whole_seconds(seconds: f64) -> u64 {
     seconds as u64
 }
 
-/// `YYYY-MM-DDThh:mm:ss[.fraction]Z` and nothing else.
+/// `YYYY-MM-DDThh:mm:ss[.fraction]Z` and nothing else, in whole seconds as numbers are.
 fn written_date(text: &str) -> Option<Timestamp> {
-    let shape = text.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        10 => byte == b'T',
-        13 | 16 => byte == b':',
-        19 => byte == b'.' || byte == b'Z',
-        _ if at + 1 == text.len() => byte == b'Z',
-        _ => byte.is_ascii_digit(),
-    });
-    let has_fraction = text.len() == 20 || text.len() > 21;
-    if !shape || !has_fraction || !text.ends_with('Z') || text.get(17..19) == Some("60") {
-        return None;
-    }
-    let moment: jiff::Timestamp = text.parse().ok()?;
-    u64::try_from(moment.as_second()).ok().map(Timestamp::from_seconds)
+    let moment = date::rfc3339(text).filter(|_| text.ends_with('Z'))?;
+    Some(Timestamp::from_seconds(moment.seconds()))
 }

@@ -3,6 +3,8 @@
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::names;
+use super::policies::Policy;
 use crate::model::operation::Operation;
 use crate::model::pattern::Pattern;
 use crate::model::reason::{Denial, Reason};
@@ -38,7 +40,7 @@ pub enum Rule {
     /// `agent_operation`: any of these operations.
     Operations(Vec<Allowed>),
     /// `authorization_policy` or its alias `rego_policy`: what a policy in a language says.
-    Policy,
+    Policy(Policy),
 }
 
 /// One operation of an `agent_operation` entry. Both members that are given must hold.
@@ -61,8 +63,8 @@ pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
         let Some(Value::String(kind)) = detail.get("type") else { return Err(MALFORMED) };
         let rule = match kind.as_str() {
             "agent_operation" => Rule::Operations(operations(detail)?),
-            "authorization_policy" => policy(detail, "language")?,
-            "rego_policy" => policy(detail, "type")?,
+            "authorization_policy" => Rule::Policy(Policy::read(detail, names::LANGUAGE)?),
+            "rego_policy" => Rule::Policy(Policy::read(detail, names::TYPE)?),
             _ => continue,
         };
         entries.push(Entry { index, bounds: Bounds::read(detail)?, rule });
@@ -78,18 +80,6 @@ fn operations(detail: &Map<String, Value>) -> Result<Vec<Allowed>, Denial> {
         return Err(MALFORMED);
     }
     operations.iter().map(Allowed::read).collect()
-}
-
-/// A policy entry must be well formed even where its language cannot be evaluated.
-fn policy(detail: &Map<String, Value>, name: &str) -> Result<Rule, Denial> {
-    let Some(Value::Object(policy)) = detail.get("policy") else { return Err(MALFORMED) };
-    let is_text = |member: &str| policy.get(member).is_none_or(Value::is_string);
-    let has_source = policy.contains_key("content") || policy.contains_key("uri");
-    let contradicts =
-        matches!((policy.get("language"), policy.get("type")), (Some(a), Some(b)) if a != b);
-    let well_formed = policy.get(name).is_some_and(Value::is_string)
-        && ["content", "uri", "entry_point", "language", "type"].into_iter().all(is_text);
-    if well_formed && has_source && !contradicts { Ok(Rule::Policy) } else { Err(MALFORMED) }
 }
 
 impl Allowed {
@@ -298,7 +288,8 @@ mod tests {
             r#"[{"type":"authorization_policy","policy":{"language":"rego"}}]"#,
             r#"[{"type":"rego_policy","policy":{"type":"rego","language":"cedar","content":"x"}}]"#,
         ] {
-            assert_eq!(entries(json), Err(MALFORMED), "{json}");
+            let reason = entries(json).unwrap_err().reason;
+            assert_eq!(reason, Reason::ClaimMalformed, "{json}");
         }
         assert_eq!(entries(r#"[{"type":"unheard_of","operations":7}]"#), Ok(Vec::new()));
         let many = vec![r#"{"type":"x"}"#; MAX_ENTRIES + 1].join(",");

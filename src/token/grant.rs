@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::aoa::Members;
+use super::authentication::Authentication;
 use super::claims::Claims;
 use super::details::Entry;
 use super::keys::KeySet;
+use super::policies::{PolicyId, PolicyRef};
 use super::revocation::Named;
 use super::trust::{Algorithm, Issuer};
 use crate::model::reason::Denial;
@@ -23,17 +26,19 @@ pub struct Grant {
     pub(super) claims: Claims,
     pub(super) entries: Vec<Entry>,
     pub(super) boundaries: Vec<Boundary>,
+    pub(super) members: Members,
+    pub(super) authentication: Authentication,
     pub(super) named: Named,
     pub(super) written: OnceLock<Written>,
 }
 
 /// A policy that the token carries or names and that must be true for every operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Boundary {
     /// `agent_operation_authorization.policy_id`: a policy registered at the issuer.
-    PolicyId,
+    PolicyId(PolicyId),
     /// One element of `policy_ref`.
-    PolicyRef,
+    PolicyRef(PolicyRef),
 }
 
 impl Grant {
@@ -45,7 +50,8 @@ impl Grant {
         if !is_same_trust || !is_same_key {
             return Recheck::Stale;
         }
-        match self.claims.check_current(issuer, now) {
+        let dates = self.claims.check_current(issuer, now);
+        match dates.and_then(|()| self.members.check_current(issuer.leeway, now)) {
             Ok(()) => Recheck::Stands,
             Err(denial) => Recheck::Ended(denial),
         }
@@ -92,9 +98,21 @@ impl Grant {
         self.written.get_or_init(|| Written::by(write))
     }
 
-    /// When it ends, the leeway of its issuer included.
+    /// What it says of its agent, and of what the person was shown.
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// How the person was authenticated.
+    pub const fn authentication(&self) -> &Authentication {
+        &self.authentication
+    }
+
+    /// When it ends, or the identity of its agent does; the leeway of its issuer included.
     pub fn ends(&self) -> Timestamp {
-        self.claims.expires.after(self.issuer.leeway)
+        let identity = self.members.identity.as_ref().map(|identity| identity.expires);
+        let expires = self.claims.expires;
+        identity.map_or(expires, |end| end.min(expires)).after(self.issuer.leeway)
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
+use super::names;
 use crate::model::hex::hex;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -215,7 +216,8 @@ impl Named {
         named.add(Kind::Token, &claims.jwt_id);
         named.add(Kind::Token, &token_name(digest));
         named.add(Kind::Subject, &claims.subject);
-        if let Some(agent) = &claims.agent {
+        let agents = [&claims.actor, &claims.client_id, &claims.authorized_party];
+        for agent in agents.into_iter().flatten() {
             named.add(Kind::Agent, agent);
         }
         if let Some(client) = &claims.client_id {
@@ -255,26 +257,30 @@ impl Named {
 
     /// The members of operation authorization (`tokens.md` §4) and the policies that are named (§6).
     fn add_operation(&mut self, payload: &Map<String, Value>) {
-        if let Some(identity) = payload.get("agent_identity") {
-            self.add_text(Kind::Agent, identity.get("id"));
-            for member in ["issued_to", "issuedTo"] {
-                let Some(person) = identity.get(member).and_then(Value::as_str) else { continue };
+        for identity in names::AGENT_IDENTITY.all(payload).filter_map(Value::as_object) {
+            self.add_text(Kind::Agent, identity.get(names::ID.snake));
+            for person in names::ISSUED_TO.all(identity).filter_map(Value::as_str) {
                 self.add(Kind::Subject, person);
                 if let Some((_, user)) = person.rsplit_once('|') {
                     self.add(Kind::Subject, user);
                 }
             }
         }
-        let authorization = payload.get("agent_operation_authorization");
-        self.add_text(Kind::Policy, authorization.and_then(|one| one.get("policy_id")));
+        let authorizations = names::AGENT_OPERATION_AUTHORIZATION.all(payload);
+        for authorization in authorizations.filter_map(Value::as_object) {
+            for policy in names::POLICY_ID.all(authorization) {
+                self.add_text(Kind::Policy, Some(policy));
+            }
+        }
         let one = |named: &mut Self, policy: &Value| {
             named.add_text(Kind::Policy, Some(policy));
             named.add_text(Kind::Policy, policy.get("id"));
         };
-        match payload.get("policy_ref") {
-            Some(Value::Array(several)) => several.iter().for_each(|policy| one(self, policy)),
-            Some(policy) => one(self, policy),
-            None => {}
+        for reference in names::POLICY_REF.all(payload) {
+            match reference {
+                Value::Array(several) => several.iter().for_each(|policy| one(self, policy)),
+                policy => one(self, policy),
+            }
         }
     }
 

@@ -78,6 +78,10 @@ pub struct Issuer {
     pub scope_array: bool,
     /// `profile`
     pub profile: Profile,
+    /// `require_agent_identity`: a token of operation authorization names its agent.
+    pub require_agent_identity: bool,
+    /// `agent_identity_issuers`: who else than the issuer itself may have issued the agent's identity.
+    pub agent_identity_issuers: Vec<Box<str>>,
 }
 
 impl Issuer {
@@ -94,6 +98,8 @@ impl Issuer {
             rfc9068_strict: false,
             scope_array: false,
             profile: Profile::OAuth,
+            require_agent_identity: true,
+            agent_identity_issuers: Vec::new(),
         }
     }
 }

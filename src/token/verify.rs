@@ -4,11 +4,16 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use super::aoa::Members;
+use super::authentication::Authentication;
 use super::claims::Claims;
 use super::details;
 use super::grant::{Boundary, Grant};
 use super::jws::{Header, Jws};
 use super::keys::{Key, KeySet, Selected};
+use super::names;
+use super::parties;
+use super::policies::PolicyRef;
 use super::revocation::Named;
 use super::trust::{Algorithm, Issuer};
 use crate::model::presented::Presented;
@@ -81,9 +86,14 @@ impl<'a> Unverified<'a> {
         }
         let claims = Claims::read(&self.payload, issuer)?;
         claims.check_dates(issuer, now)?;
+        parties::check_actors(&self.payload)?;
         check_unverifiable(&self.payload)?;
+        let members = Members::read(&self.payload, issuer)?;
+        members.check_current(issuer.leeway, now)?;
         Ok(Grant {
-            boundaries: boundaries(&self.payload)?,
+            boundaries: boundaries(&self.payload, &members)?,
+            authentication: Authentication::read(&self.payload, issuer)?,
+            members,
             entries: details::read(&self.payload)?,
             named: Named::of(&issuer.id, &claims, &self.digest, &self.payload),
             issuer: Arc::clone(issuer),
@@ -133,8 +143,9 @@ fn select<'k>(keys: &'k KeySet, header: &Header, algorithm: Algorithm) -> Result
 
 /// The cross-JWT guard (RFC 8725 §3.11): without `typ`, the members say what a token is not.
 fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
-    const OTHER_KINDS: [&str; 10] = [
-        "agent_operation_proposal",
+    const OTHER_KINDS: [&str; 11] = [
+        names::AGENT_OPERATION_PROPOSAL.snake,
+        names::AGENT_OPERATION_PROPOSAL.camel,
         "at_hash",
         "c_hash",
         "credentialSubject",
@@ -145,12 +156,11 @@ fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
         "response_type",
         "wth",
     ];
-    let grants = ["agent_operation_authorization", "authorization_details"];
+    let grants = payload.contains_key("authorization_details")
+        || names::AGENT_OPERATION_AUTHORIZATION.is_in(payload);
     match OTHER_KINDS.into_iter().find(|member| payload.contains_key(*member)) {
         Some(member) => Err(Denial::about(Reason::ForeignToken, member)),
-        None if !grants.iter().any(|member| payload.contains_key(*member)) => {
-            Err(Reason::ForeignToken.into())
-        }
+        None if !grants => Err(Reason::ForeignToken.into()),
         None => Ok(()),
     }
 }
@@ -178,28 +188,10 @@ fn check_unverifiable(payload: &Map<String, Value>) -> Result<(), Denial> {
 }
 
 /// The policies that the token names, in the order in which they are evaluated.
-fn boundaries(payload: &Map<String, Value>) -> Result<Vec<Boundary>, Denial> {
-    let mut boundaries = Vec::new();
-    if let Some(authorization) = payload.get("agent_operation_authorization") {
-        let named = authorization.get("policy_id").and_then(Value::as_str);
-        if !named.is_some_and(|id| (1..=256).contains(&id.len())) {
-            return Err(Denial::about(Reason::ClaimMalformed, "policy_id"));
-        }
-        boundaries.push(Boundary::PolicyId);
-    }
-    let malformed = Denial::about(Reason::ClaimMalformed, "policy_ref");
-    match payload.get("policy_ref") {
-        None => {}
-        Some(Value::String(_) | Value::Object(_)) => boundaries.push(Boundary::PolicyRef),
-        Some(Value::Array(several)) if !several.is_empty() => {
-            if !several.iter().all(|one| one.is_string() || one.is_object()) {
-                return Err(malformed);
-            }
-            boundaries.extend(several.iter().map(|_| Boundary::PolicyRef));
-        }
-        Some(_) => return Err(malformed),
-    }
-    Ok(boundaries)
+fn boundaries(payload: &Map<String, Value>, members: &Members) -> Result<Vec<Boundary>, Denial> {
+    let registered = members.authorization.iter().cloned().map(Boundary::PolicyId);
+    let referred = PolicyRef::read_all(payload)?.into_iter().map(Boundary::PolicyRef);
+    Ok(registered.chain(referred).collect())
 }
 
 #[cfg(test)]

@@ -133,6 +133,6 @@ fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
     let credentials = extract(&parts.headers, call.query()).unwrap();
     let grant = decide::authenticate(&call, &credentials, facts).unwrap();
     admit(&call, &credentials, &grant, facts).unwrap();
-    let permit = decide::authorize(&call, &grant).unwrap();
+    let permit = decide::authorize(&call, &grant, facts.now).unwrap();
     (grant, permit)
 }

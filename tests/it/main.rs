@@ -28,6 +28,7 @@ mod policies;
 mod refusals;
 mod revocation;
 mod serving;
+mod shapes;
 mod support;
 mod token;
 mod vectors;

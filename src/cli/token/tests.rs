@@ -8,6 +8,7 @@ use crate::model::presented::Presented;
 use crate::token::details::Rule;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
+use crate::token::parties::Parties;
 use crate::token::trust::Issuer;
 use crate::token::verify::{Unverified, digest};
 
@@ -55,8 +56,9 @@ fn what_is_minted_is_verified_with_every_algorithm() {
         let key = SigningKey::generate(algorithm).unwrap();
         let grant = verify(&minted(&key, &["GET /products/**", "create_order"]), &key);
         let claims = grant.claims();
-        assert_eq!(claims.user(), Some("alice"));
-        assert_eq!(claims.agent.as_deref(), Some("shopping-agent"));
+        let parties = Parties::of(&grant, None);
+        assert_eq!(parties.user.map(|user| user.id), Some("alice"));
+        assert_eq!(parties.agent, Some("shopping-agent"));
         assert_eq!(claims.client_id.as_deref(), Some("app"));
         assert!(grant.has_scope("shop") && grant.has_scope("read"));
         let Rule::Operations(allowed) = &grant.entries()[0].rule else { panic!("not a list") };

@@ -45,7 +45,8 @@ fn everything() -> Named {
         not_before: None,
         scope: Vec::new(),
         subject: "user-1".into(),
-        agent: Some("wit://c".into()),
+        actor: Some("wit://c".into()),
+        authorized_party: None,
     };
     Named::of("https://as.test", &claims, &[0xab; 32], &payload)
 }
