@@ -66,9 +66,14 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
+    /// The issuer with this index.
+    pub fn issuer(&self, issuer: usize) -> Result<&'a Arc<Issuer>, Denial> {
+        self.world.issuers.get(issuer).ok_or(Reason::IssuerUnknown.into())
+    }
+
     /// The issuer with this index and its keys.
     pub fn trusted(&self, issuer: usize) -> Result<(&'a Arc<Issuer>, &'a Arc<KeySet>), Stop> {
-        let trust = self.world.issuers.get(issuer).ok_or(Reason::IssuerUnknown)?;
+        let trust = self.issuer(issuer)?;
         match self.known.keys.get(issuer) {
             Some(Keys::Obtained(keys)) => Ok((trust, keys)),
             Some(Keys::Missing) | None if self.exhausted.contains(&Need::Keys(issuer)) => {

@@ -43,6 +43,8 @@ pub fn authenticate(
     let hint = token.issuer_hint()?;
     let issuer = call.resource().issuer_named(hint, facts.world);
     let index = issuer.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
+    // Before keys are asked for: what its header alone refuses must not make the gate fetch any.
+    token.check_header(facts.issuer(index)?)?;
     let (trust, keys) = facts.trusted(index)?;
     match token.verify(trust, keys, facts.now) {
         Ok(grant) => Ok(Arc::new(grant)),

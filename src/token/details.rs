@@ -154,7 +154,8 @@ fn strings(detail: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str
 /// Whether the URL of the operation is `location` or lies below it, at a `/` (`policy.md`, entry bounds).
 ///
 /// The URL is the resource identifier followed by the path below the resource. Scheme and authority
-/// are compared without regard to case and default ports, the path octet by octet.
+/// are compared without regard to case and default ports, the path octet by octet: a location that
+/// ends in `/` names what lies below it, and not the path without the `/`.
 fn is_at(operation: &Operation<'_>, location: &str) -> bool {
     let (Some(own), Some(bound)) = (split(operation.resource), split(location)) else {
         return false;
@@ -162,13 +163,15 @@ fn is_at(operation: &Operation<'_>, location: &str) -> bool {
     if bound.path.contains(['?', '#', '%']) || !own.has_same_origin(&bound) {
         return false;
     }
-    let bound = bound.path.strip_suffix('/').unwrap_or(bound.path);
-    match own.path.strip_prefix(bound) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+    let at_segment =
+        |rest: &str| rest.is_empty() || rest.starts_with('/') || bound.path.ends_with('/');
+    match own.path.strip_prefix(bound.path) {
+        Some(rest) => at_segment(rest),
         None => bound
+            .path
             .strip_prefix(own.path)
             .and_then(|below| operation.path.strip_prefix(below))
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+            .is_some_and(at_segment),
     }
 }
 
@@ -243,6 +246,8 @@ mod tests {
             (r#"["HTTPS://TOOLS.test:443/shop"]"#, true),
             (r#"["https://tools.test/shop/products"]"#, true),
             (r#"["https://tools.test/shop/products/7"]"#, true),
+            (r#"["https://tools.test/shop/products/"]"#, true),
+            (r#"["https://tools.test/shop/products/7/"]"#, false),
             (r#"["https://tools.test/shop/prod"]"#, false),
             (r#"["https://tools.test/sho"]"#, false),
             (r#"["https://tools.test/Shop"]"#, false),

@@ -67,6 +67,12 @@ impl<'a> Unverified<'a> {
         }
     }
 
+    /// What the header alone can refuse (`verification.md` step 10d), for which no key is needed.
+    pub fn check_header(&self, issuer: &Issuer) -> Result<(), Denial> {
+        algorithm(&self.jws.header, issuer)?;
+        check_type(&self.jws.header, issuer).map(drop)
+    }
+
     /// Verifies the token against an issuer and its keys at `now`.
     pub fn verify(
         &self,

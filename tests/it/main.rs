@@ -23,6 +23,7 @@ mod fuzzing;
 mod headers;
 mod journal;
 mod keys;
+mod oracle;
 mod paths;
 mod policies;
 mod refusals;

@@ -1,0 +1,668 @@
+//! The decision as the specifications say it, slowly and plainly: `tokens.md` §2, §3, §5 to §9,
+//! `verification.md` steps 3 to 26, `policy.md` §3 for plain lists.
+//!
+//! Where the texts are silent and the program is stricter, the book follows the program and says so
+//! with the word *stricter*.
+
+use serde_json::{Map, Value};
+
+use super::json;
+use super::setting::{ISSUERS, Issuer, Key, Operation, RESOURCES, Resource};
+
+/// What a caller is told: status and `error`.
+pub(super) type Told = (u16, &'static str);
+
+pub(super) const OK: Told = (200, "");
+const AMBIGUOUS: Told = (400, "bad_request");
+const INVALID_REQUEST: Told = (400, "invalid_request");
+const NO_CREDENTIALS: Told = (401, "unauthorized");
+const INVALID_TOKEN: Told = (401, "invalid_token");
+const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
+const INSUFFICIENT_SCOPE: Told = (403, "insufficient_scope");
+const INSUFFICIENT_AUTHORIZATION: Told = (403, "insufficient_authorization");
+const NOT_FOUND: Told = (404, "not_found");
+const OTHER_METHOD: Told = (405, "method_not_allowed");
+const ENGINE_FAILED: Told = (500, "server_error");
+const UNAVAILABLE: Told = (503, "temporarily_unavailable");
+
+/// A request as it stands on the wire.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    /// The lines of `Authorization`.
+    pub(super) authorization: Vec<String>,
+}
+
+/// What the book says of a request at `now`, in microseconds.
+pub(super) fn told(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Told {
+    match decide(asked, keys, now) {
+        Ok(()) => OK,
+        Err(told) => told,
+    }
+}
+
+type Step<T> = Result<T, Told>;
+
+fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
+    let (resource, path) = find_resource(asked)?;
+    let operation = find_operation(resource, &asked.method, &path)?;
+    let token = find_token(asked)?;
+    let [header, payload, signature] = split(&token)?;
+    let head = json::object(&bytes(header)?).ok_or(INVALID_TOKEN)?;
+    let claims = json::object(&bytes(payload)?).ok_or(INVALID_TOKEN)?;
+    let signature = bytes(signature)?;
+    // Step 10c: the issuer is looked up among those of the route.
+    let issuer = text(&claims, "iss")?.ok_or(INVALID_TOKEN)?;
+    let at = resource.issuers.iter().copied().find(|at| ISSUERS[*at].id == issuer);
+    let at = at.ok_or(INVALID_TOKEN)?;
+    let issuer = &ISSUERS[at];
+    check_header(&head, issuer)?;
+    let key = find_key(&head, issuer, &keys[at])?;
+    let input = &token[..header.len() + 1 + payload.len()];
+    if !key.verifies(string(&head, "alg").ok_or(INVALID_TOKEN)?, input.as_bytes(), &signature) {
+        return Err(INVALID_TOKEN);
+    }
+    check_kind(&head, &claims)?;
+    check_claims(&claims, issuer, resource, now)?;
+    check_conditions(&claims)?;
+    let boundaries = boundaries(&claims)?;
+    let grants = grants(&claims)?;
+    authorize(&claims, resource, operation, &asked.method, &path, boundaries, &grants)
+}
+
+// ── Stage A ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Steps 3 and 5: the path is decoded once, and refused where two readers could differ.
+fn find_resource(asked: &Asked) -> Step<(&'static Resource, String)> {
+    let path = canonical(&asked.path).ok_or(AMBIGUOUS)?;
+    for resource in RESOURCES {
+        let rest = path.strip_prefix(resource.mount);
+        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+            let below = if rest.is_empty() { "/" } else { rest };
+            return Ok((resource, below.to_owned()));
+        }
+    }
+    Err(NOT_FOUND)
+}
+
+fn canonical(raw: &str) -> Option<String> {
+    let mut decoded = Vec::new();
+    let mut rest = raw.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        if *byte == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            let value = u8::from_str_radix(digits, 16).ok()?;
+            // An encoded separator, control or unreserved character, or a second encoding.
+            if b"/\\-._~".contains(&value) || value.is_ascii_alphanumeric() || value < 0x20 {
+                return None;
+            }
+            let again = after.get(2..4).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit));
+            if value == b'%' && again {
+                return None;
+            }
+            decoded.push(value);
+            rest = &after[2..];
+        } else {
+            decoded.push(*byte);
+            rest = after;
+        }
+    }
+    let decoded = String::from_utf8(decoded).ok()?;
+    let segments: Vec<&str> = decoded.strip_prefix('/')?.split('/').collect();
+    for (n, segment) in segments.iter().enumerate() {
+        let is_last = n + 1 == segments.len();
+        if matches!(*segment, "." | "..") || (segment.is_empty() && !is_last) {
+            return None;
+        }
+    }
+    (!decoded.contains(';') && !decoded.contains('\\')).then_some(decoded)
+}
+
+/// The first operation of the file whose method and path match.
+fn find_operation(
+    resource: &'static Resource,
+    method: &str,
+    path: &str,
+) -> Step<&'static Operation> {
+    let here = |operation: &&Operation| glob(operation.path, path);
+    let mut found = resource.operations.iter().filter(here);
+    match found.clone().find(|operation| operation.methods.contains(&method)) {
+        Some(operation) => Ok(operation),
+        None if found.next().is_some() => Err(OTHER_METHOD),
+        None => Err(NOT_FOUND),
+    }
+}
+
+/// Design §4: `*` stays inside one segment, `**` crosses segments; letters are compared exactly.
+fn glob(pattern: &str, path: &str) -> bool {
+    let pattern: Vec<&str> = pattern[1..].split('/').collect();
+    let path: Vec<&str> = path[1..].split('/').collect();
+    segments(&pattern, &path)
+}
+
+fn segments(pattern: &[&str], path: &[&str]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        // What follows a last `/` may be empty, so `/a/**` takes `/a/`, and not `/a`.
+        ["**"] => !path.is_empty(),
+        ["**", rest @ ..] => (0..=path.len()).any(|skipped| segments(rest, &path[skipped..])),
+        [first, rest @ ..] => {
+            path.first().is_some_and(|segment| one(first, segment)) && segments(rest, &path[1..])
+        }
+    }
+}
+
+fn one(pattern: &str, segment: &str) -> bool {
+    if pattern == "*" {
+        return !segment.is_empty();
+    }
+    match pattern.split_once('*') {
+        None => pattern == segment,
+        Some((before, after)) => segment.strip_prefix(before).is_some_and(|rest| {
+            let ends = (0..=rest.len()).filter(|at| rest.is_char_boundary(*at));
+            ends.into_iter().any(|at| one_from(after, &rest[at..]))
+        }),
+    }
+}
+
+/// As [`one`], where a lone `*` may also be empty, because other text stands in the segment.
+fn one_from(pattern: &str, segment: &str) -> bool {
+    pattern == "*" || one(pattern, segment)
+}
+
+// ── Stage B ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Steps 9a to 9f.
+fn find_token(asked: &Asked) -> Step<String> {
+    let query = asked.query.as_deref().unwrap_or_default();
+    if query.split('&').any(|pair| pair.split('=').next() == Some("access_token")) {
+        return Err(INVALID_REQUEST);
+    }
+    let line = match asked.authorization.as_slice() {
+        [] => return Err(NO_CREDENTIALS),
+        [line] => line,
+        _ => return Err(INVALID_REQUEST),
+    };
+    let (scheme, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match scheme.to_lowercase().as_str() {
+        "bearer" => {}
+        // RFC 9449 §7.1: an unbound token has no business under DPoP; a bound one needs a proof.
+        "dpop" => return Err(UNDER_DPOP),
+        _ => return Err(NO_CREDENTIALS),
+    }
+    let token = rest.trim_start_matches(' ');
+    if token.contains(',') {
+        return Err(INVALID_REQUEST);
+    }
+    let token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
+    let body = token.trim_end_matches('=');
+    if body.is_empty() || token.len() > 16_384 || !body.chars().all(token68) {
+        return Err(INVALID_TOKEN);
+    }
+    Ok(token.to_owned())
+}
+
+/// What the scheme DPoP without a proof is told.
+const UNDER_DPOP: Told = NO_CREDENTIALS;
+
+// ── Stage C ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Step 10a: three parts. What is not a JWS is an opaque token, and no issuer here has those.
+fn split(token: &str) -> Step<[&str; 3]> {
+    let parts: Vec<&str> = token.split('.').collect();
+    <[&str; 3]>::try_from(parts).map_err(|_parts| INVALID_TOKEN)
+}
+
+/// base64url without padding, white space or bits that say nothing (RFC 7515 §2).
+fn bytes(part: &str) -> Step<Vec<u8>> {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
+    for c in part.chars() {
+        let value = ALPHABET.find(c).ok_or(INVALID_TOKEN)?;
+        bits = bits << 6 | u32::try_from(value).unwrap();
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held).unwrap());
+            bits &= (1 << held) - 1;
+        }
+    }
+    if held >= 6 || bits != 0 || bytes.is_empty() { Err(INVALID_TOKEN) } else { Ok(bytes) }
+}
+
+/// `tokens.md` §2.
+fn check_header(head: &Map<String, Value>, issuer: &Issuer) -> Step<()> {
+    let algorithm = string(head, "alg").ok_or(INVALID_TOKEN)?;
+    let algorithm = if algorithm == "Ed25519" { "EdDSA" } else { algorithm };
+    if !issuer.algorithms.contains(&algorithm) {
+        return Err(INVALID_TOKEN);
+    }
+    for unknown in ["crit", "zip", "enc"] {
+        if head.contains_key(unknown) {
+            return Err(INVALID_TOKEN);
+        }
+    }
+    if head.get("kid").is_some_and(|kid| kid.as_str().is_none_or(|kid| kid.len() > 256)) {
+        return Err(INVALID_TOKEN);
+    }
+    let kind = match head.get("typ") {
+        None => None,
+        Some(Value::String(kind)) => Some(kind.to_ascii_lowercase()),
+        Some(_) => return Err(INVALID_TOKEN),
+    };
+    let kind = kind.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
+    match kind {
+        Some("at+jwt") => Ok(()),
+        Some("jwt") if issuer.allow_typ.contains(&"JWT") => Ok(()),
+        None if issuer.allow_typ.contains(&"") => Ok(()),
+        _ => Err(INVALID_TOKEN),
+    }
+}
+
+/// Step 10e: by `kid`; without it there is exactly one key that fits.
+fn find_key<'k>(head: &Map<String, Value>, issuer: &Issuer, keys: &'k [Key]) -> Step<&'k Key> {
+    if issuer.away {
+        return Err(UNAVAILABLE);
+    }
+    let algorithm = string(head, "alg").ok_or(INVALID_TOKEN)?;
+    let kid = string(head, "kid");
+    let named = |key: &&Key| kid.is_none_or(|kid| key.kid == kid);
+    let fitting: Vec<&Key> = keys.iter().filter(named).filter(|key| key.fits(algorithm)).collect();
+    match fitting.as_slice() {
+        [key] => Ok(key),
+        _ => Err(INVALID_TOKEN),
+    }
+}
+
+/// Step 10g, the cross-JWT guard, where `typ` does not say that it is an access token.
+fn check_kind(head: &Map<String, Value>, claims: &Map<String, Value>) -> Step<()> {
+    let kind = string(head, "typ").unwrap_or_default().to_ascii_lowercase();
+    if kind == "at+jwt" || kind == "application/at+jwt" {
+        return Ok(());
+    }
+    let authorizes = claims.contains_key("agent_operation_authorization")
+        || claims.contains_key("authorization_details");
+    let foreign = [
+        "nonce",
+        "at_hash",
+        "c_hash",
+        "credentialSubject",
+        "wth",
+        "htu",
+        "htm",
+        "agent_operation_proposal",
+        "response_type",
+    ];
+    let is_foreign = foreign.iter().any(|member| claims.contains_key(*member));
+    // Stricter: a security event token (RFC 8417) is told by `events`.
+    if authorizes && !is_foreign && !claims.contains_key("events") {
+        Ok(())
+    } else {
+        Err(INVALID_TOKEN)
+    }
+}
+
+/// Step 10h and `tokens.md` §3.
+fn check_claims(
+    claims: &Map<String, Value>,
+    issuer: &Issuer,
+    resource: &Resource,
+    now: u64,
+) -> Step<()> {
+    // `tokens.md` says 255 characters. Stricter: octets.
+    for name in ["sub", "jti"] {
+        text(claims, name)?.filter(|text| (1..=255).contains(&text.len())).ok_or(INVALID_TOKEN)?;
+    }
+    for name in ["client_id", "azp"] {
+        if text(claims, name)?.is_some_and(|text| !(1..=255).contains(&text.len())) {
+            return Err(INVALID_TOKEN);
+        }
+    }
+    if issuer.rfc9068_strict && !claims.contains_key("client_id") {
+        return Err(INVALID_TOKEN);
+    }
+    let audience = match claims.get("aud") {
+        Some(Value::String(one)) => vec![one.as_str()],
+        Some(Value::Array(several)) => strings(several)?,
+        _ => return Err(INVALID_TOKEN),
+    };
+    if !audience.contains(&resource.id) {
+        return Err(INVALID_TOKEN);
+    }
+    scopes(claims, issuer)?;
+    check_actor(claims)?;
+    let expires = date(claims, "exp", issuer)?.ok_or(INVALID_TOKEN)?;
+    let issued = date(claims, "iat", issuer)?.ok_or(INVALID_TOKEN)?;
+    let begins = date(claims, "nbf", issuer)?;
+    let (leeway, second) = (issuer.leeway, 1_000_000);
+    let is_over = now >= (expires + leeway) * second;
+    let is_early = begins.is_some_and(|begins| now + leeway * second < begins * second);
+    let is_from_the_future = issued * second > now + leeway * second;
+    // Stricter: a token that ends before it begins makes no sense.
+    let is_upside_down = expires < issued;
+    let is_too_long = expires.saturating_sub(issued) > issuer.max_lifetime;
+    if is_over || is_early || is_from_the_future || is_upside_down || is_too_long {
+        return Err(INVALID_TOKEN);
+    }
+    Ok(())
+}
+
+/// `tokens.md` §7: an object with `sub`.
+fn check_actor(claims: &Map<String, Value>) -> Step<()> {
+    match claims.get("act") {
+        None => Ok(()),
+        Some(Value::Object(actor)) => match text(actor, "sub")? {
+            Some(subject) if (1..=255).contains(&subject.len()) => Ok(()),
+            _ => Err(INVALID_TOKEN),
+        },
+        Some(_) => Err(INVALID_TOKEN),
+    }
+}
+
+fn scopes(claims: &Map<String, Value>, issuer: &Issuer) -> Step<Vec<String>> {
+    match claims.get("scope") {
+        None => Ok(Vec::new()),
+        Some(Value::String(list)) => {
+            Ok(list.split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect())
+        }
+        Some(Value::Array(list)) if issuer.scope_array => {
+            Ok(strings(list)?.into_iter().map(str::to_owned).collect())
+        }
+        Some(_) => Err(INVALID_TOKEN),
+    }
+}
+
+/// A `NumericDate`, floored; as text only where the issuer may, and then in one form.
+fn date(claims: &Map<String, Value>, name: &str, issuer: &Issuer) -> Step<Option<u64>> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => {
+            if let Some(whole) = number.as_u64() {
+                return if whole <= 253_402_300_799 { Ok(Some(whole)) } else { Err(INVALID_TOKEN) };
+            }
+            let seconds = number.as_f64().ok_or(INVALID_TOKEN)?;
+            if !(0.0..=253_402_300_799.0).contains(&seconds) {
+                return Err(INVALID_TOKEN);
+            }
+            let whole = format!("{:.0}", seconds.floor());
+            whole.trim_start_matches('-').parse().map(Some).map_err(|_error| INVALID_TOKEN)
+        }
+        Some(Value::String(text)) if issuer.iso8601_dates => {
+            written(text).map(Some).ok_or(INVALID_TOKEN)
+        }
+        Some(_) => Err(INVALID_TOKEN),
+    }
+}
+
+/// `YYYY-MM-DDThh:mm:ss[.fraction]Z`: days are counted from month to month, for there is time.
+fn written(text: &str) -> Option<u64> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let number = |text: &str, digits: usize| {
+        let is_number = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
+        if is_number { text.parse::<u64>().ok() } else { None }
+    };
+    number(fraction, fraction.len()).filter(|_| !fraction.is_empty() && fraction.len() < 18)?;
+    let [year, month, day] = <[&str; 3]>::try_from(date.split('-').collect::<Vec<_>>()).ok()?;
+    let [hour, minute, second] =
+        <[&str; 3]>::try_from(clock.split(':').collect::<Vec<_>>()).ok()?;
+    let (year, month, day) = (number(year, 4)?, number(month, 2)?, number(day, 2)?);
+    let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = |year, month| match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    let is_real = year >= 1970
+        && (1..=12).contains(&month)
+        && (1..=length(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !is_real {
+        return None;
+    }
+    let years: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+    let months: u64 = (1..month).map(|month| length(year, month)).sum();
+    Some((((years + months + day - 1) * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// Conditions under which the issuer gave the token, and which a bearer alone cannot fulfil: a
+/// confirmation (`tokens.md` §8), a status list that cannot be had, a chain whose presenter has shown
+/// nothing (`delegation.md` §5).
+fn check_conditions(claims: &Map<String, Value>) -> Step<()> {
+    if claims.contains_key("cnf") || claims.contains_key("status") {
+        return Err(INVALID_TOKEN);
+    }
+    match claims.get("delegation_chain") {
+        None => {}
+        Some(Value::Array(chain)) if chain.is_empty() => {}
+        Some(_) => return Err(INVALID_CHAIN),
+    }
+    if claims.contains_key("delegation_chain_ref") { Err(INVALID_CHAIN) } else { Ok(()) }
+}
+
+// ── Stage D ──────────────────────────────────────────────────────────────────────────────────────
+
+/// How many boundary policies the token names. None can be resolved here (`policy.md` §6.4).
+fn boundaries(claims: &Map<String, Value>) -> Step<usize> {
+    let mut count = 0;
+    if let Some(authorization) = claims.get("agent_operation_authorization") {
+        let named = authorization.as_object().and_then(|members| string(members, "policy_id"));
+        named.filter(|id| (1..=256).contains(&id.len())).ok_or(INVALID_TOKEN)?;
+        count += 1;
+    }
+    let is_reference = |value: &Value| value.is_string() || value.is_object();
+    match claims.get("policy_ref") {
+        None => {}
+        Some(Value::Array(several)) => {
+            if several.is_empty() || !several.iter().all(is_reference) {
+                return Err(INVALID_TOKEN);
+            }
+            count += several.len();
+        }
+        Some(one) if is_reference(one) => count += 1,
+        Some(_) => return Err(INVALID_TOKEN),
+    }
+    Ok(count)
+}
+
+/// The entries that grant something, each well formed (`tokens.md` §5).
+fn grants(claims: &Map<String, Value>) -> Step<Vec<&Map<String, Value>>> {
+    let details = match claims.get("authorization_details") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(details)) if details.len() <= 32 => details,
+        Some(_) => return Err(INVALID_TOKEN),
+    };
+    let mut grants = Vec::new();
+    for entry in details {
+        let entry = entry.as_object().ok_or(INVALID_TOKEN)?;
+        match string(entry, "type").ok_or(INVALID_TOKEN)? {
+            "agent_operation" => check_operations(entry)?,
+            "authorization_policy" => check_policy(entry, "language")?,
+            "rego_policy" => check_policy(entry, "type")?,
+            _ => continue,
+        }
+        for bound in ["actions", "locations"] {
+            match entry.get(bound) {
+                None => {}
+                Some(Value::Array(list)) => drop(strings(list)?),
+                Some(_) => return Err(INVALID_TOKEN),
+            }
+        }
+        grants.push(entry);
+    }
+    Ok(grants)
+}
+
+fn check_operations(entry: &Map<String, Value>) -> Step<()> {
+    let list = entry.get("operations").and_then(Value::as_array).ok_or(INVALID_TOKEN)?;
+    // Stricter: no more than 256.
+    if list.len() > 256 {
+        return Err(INVALID_TOKEN);
+    }
+    for operation in list {
+        let operation = operation.as_object().ok_or(INVALID_TOKEN)?;
+        // Stricter: an unknown member could be a limit.
+        let known = ["action", "method", "path"];
+        if !operation.iter().all(|(name, value)| known.contains(&&**name) && value.is_string()) {
+            return Err(INVALID_TOKEN);
+        }
+        match (string(operation, "action"), string(operation, "method"), string(operation, "path"))
+        {
+            (_, Some(method), Some(path)) if is_method(method) && is_glob(path) => {}
+            (Some(_), None, None) => {}
+            _ => return Err(INVALID_TOKEN),
+        }
+    }
+    Ok(())
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn is_method(text: &str) -> bool {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !text.is_empty() && text.chars().all(is_token)
+}
+
+fn is_glob(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix('/') else { return false };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let fine = |(n, part): (usize, &&str)| {
+        let is_last = n + 1 == parts.len();
+        match *part {
+            "**" => true,
+            "." | ".." => false,
+            "" => is_last,
+            other => !other.contains("**"),
+        }
+    };
+    text.len() <= 1_024
+        && !text.contains(['?', '[', ']', '{', '}', '\\', '#', '%'])
+        && parts.iter().enumerate().all(fine)
+        && parts.iter().filter(|part| **part == "**").count() <= 4
+}
+
+fn check_policy(entry: &Map<String, Value>, name: &str) -> Step<()> {
+    let policy = entry.get("policy").and_then(Value::as_object).ok_or(INVALID_TOKEN)?;
+    for member in ["content", "uri", "entry_point", "language", "type"] {
+        text(policy, member)?;
+    }
+    string(policy, name).ok_or(INVALID_TOKEN)?;
+    let agree = match (string(policy, "language"), string(policy, "type")) {
+        (Some(language), Some(kind)) => language == kind,
+        _ => true,
+    };
+    let has_source = policy.contains_key("content") || policy.contains_key("uri");
+    if agree && has_source { Ok(()) } else { Err(INVALID_TOKEN) }
+}
+
+/// `policy.md` §3.
+fn authorize(
+    claims: &Map<String, Value>,
+    resource: &Resource,
+    operation: &Operation,
+    method: &str,
+    path: &str,
+    boundaries: usize,
+    grants: &[&Map<String, Value>],
+) -> Step<()> {
+    if resource.deny.iter().any(|denied| glob(denied, path)) {
+        return Err(INSUFFICIENT_AUTHORIZATION);
+    }
+    let issuer = string(claims, "iss").and_then(|id| ISSUERS.iter().find(|i| i.id == id));
+    let held = scopes(claims, issuer.ok_or(INVALID_TOKEN)?)?;
+    let mut required = resource.scopes.iter().chain(operation.scopes);
+    if !required.all(|scope| held.iter().any(|own| own == scope)) {
+        return Err(INSUFFICIENT_SCOPE);
+    }
+    if boundaries > 0 {
+        return Err(INSUFFICIENT_AUTHORIZATION);
+    }
+    if grants.is_empty() {
+        return if resource.scopes_suffice { Ok(()) } else { Err(INSUFFICIENT_AUTHORIZATION) };
+    }
+    let mut failed = false;
+    for grant in grants.iter().filter(|grant| bounds_hold(grant, resource, operation, path)) {
+        match string(grant, "type") {
+            Some("agent_operation") if lists(grant, operation, method, path) => return Ok(()),
+            Some("agent_operation") => {}
+            // No language can be evaluated here.
+            _ => failed = true,
+        }
+    }
+    if failed { Err(ENGINE_FAILED) } else { Err(INSUFFICIENT_AUTHORIZATION) }
+}
+
+fn lists(grant: &Map<String, Value>, operation: &Operation, method: &str, path: &str) -> bool {
+    let list = grant["operations"].as_array().unwrap();
+    list.iter().filter_map(Value::as_object).any(|one| {
+        string(one, "action").is_none_or(|action| action == operation.action)
+            && string(one, "method").is_none_or(|own| own == method)
+            && string(one, "path").is_none_or(|pattern| glob(pattern, path))
+    })
+}
+
+fn bounds_hold(
+    grant: &Map<String, Value>,
+    resource: &Resource,
+    operation: &Operation,
+    path: &str,
+) -> bool {
+    let cannot_be_evaluated = ["datatypes", "identifier", "privileges"];
+    if cannot_be_evaluated.iter().any(|name| grant.contains_key(*name)) {
+        return false;
+    }
+    let list = |name: &str| grant.get(name).and_then(Value::as_array);
+    let actions = list("actions").is_none_or(|list| list.iter().any(|one| one == operation.action));
+    let url = format!("{}{path}", resource.id);
+    let locations = list("locations")
+        .is_none_or(|list| list.iter().filter_map(Value::as_str).any(|at| is_below(&url, at)));
+    actions && locations
+}
+
+/// The location is the URL, or a prefix of it that ends at a `/`. With a query, a fragment or
+/// (stricter) an encoded character it is never matched.
+fn is_below(url: &str, location: &str) -> bool {
+    if location.contains(['?', '#', '%']) {
+        return false;
+    }
+    let (Some(at), Some(url)) = (normalized(location), normalized(url)) else { return false };
+    url.strip_prefix(&at)
+        .is_some_and(|rest| rest.is_empty() || at.ends_with('/') || rest.starts_with('/'))
+}
+
+/// RFC 3986 §6.2: scheme and host in lower case, no default port, an empty path is `/`.
+fn normalized(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.to_lowercase();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = authority.to_lowercase();
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    let host = authority.strip_suffix(port).unwrap_or(&authority);
+    let path = if path.is_empty() { "/" } else { path };
+    Some(format!("{scheme}://{host}{path}"))
+}
+
+// ── Members ──────────────────────────────────────────────────────────────────────────────────────
+
+/// A member that is text, if there is one; of another type it is refused.
+fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a str>> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(INVALID_TOKEN),
+    }
+}
+
+fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    members.get(name).and_then(Value::as_str)
+}
+
+fn strings(list: &[Value]) -> Step<Vec<&str>> {
+    list.iter().map(|one| one.as_str().ok_or(INVALID_TOKEN)).collect()
+}

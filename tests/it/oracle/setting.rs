@@ -1,0 +1,285 @@
+//! What the operator configured, twice: as the file that the program reads, and as the plain lists
+//! that the book reads.
+
+use std::sync::LazyLock;
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::support;
+
+pub(super) const CONFIGURATION: &str = r#"
+[gate]
+listen = "127.0.0.1:0"
+origin = "https://tools.test"
+
+[[issuer]]
+issuer = "https://as.test"
+jwks_file = "as.json"
+
+[[issuer]]
+issuer = "https://compatible.test"
+jwks_file = "compatible.json"
+algorithms = ["ES256", "RS256"]
+allow_typ = ["JWT", ""]
+leeway = "2m"
+max_lifetime = "1h"
+iso8601_dates = true
+scope_array = true
+
+[[issuer]]
+issuer = "https://strict.test"
+jwks_file = "strict.json"
+algorithms = ["EdDSA"]
+leeway = "0s"
+rfc9068_strict = true
+
+[[issuer]]
+issuer = "https://away.test"
+jwks_file = "away.json"
+
+[[upstream]]
+name = "shop"
+url = "http://127.0.0.1:1"
+
+[[resource]]
+id = "https://tools.test/shop"
+upstream = "shop"
+issuers = ["https://as.test", "https://compatible.test", "https://away.test"]
+
+[[resource.operation]]
+action = "search_products"
+method = ["GET", "HEAD"]
+path = "/products/**"
+
+[[resource.operation]]
+action = "create_order"
+method = "POST"
+path = "/orders"
+scopes = ["orders.write"]
+
+[[resource.operation]]
+action = "read_order"
+method = "GET"
+path = "/orders/*"
+scopes = ["orders.read"]
+
+[[resource.operation]]
+method = "DELETE"
+path = "/orders/*"
+
+[[resource.operation]]
+action = "anything"
+method = ["GET", "POST"]
+path = "/any/**"
+
+[[resource.deny]]
+path = "/any/secret/**"
+
+[[resource]]
+id = "https://tools.test/scoped"
+upstream = "shop"
+issuers = ["https://as.test", "https://strict.test"]
+authorization = "scope"
+scopes = ["tools"]
+
+[[resource.operation]]
+action = "look"
+method = "GET"
+path = "/**"
+
+[[resource.operation]]
+action = "change"
+method = "POST"
+path = "/**"
+scopes = ["tools.write"]
+"#;
+
+pub(super) struct Issuer {
+    pub(super) id: &'static str,
+    pub(super) algorithms: &'static [&'static str],
+    pub(super) allow_typ: &'static [&'static str],
+    /// Seconds.
+    pub(super) leeway: u64,
+    /// Seconds.
+    pub(super) max_lifetime: u64,
+    pub(super) iso8601_dates: bool,
+    pub(super) rfc9068_strict: bool,
+    pub(super) scope_array: bool,
+    /// Its keys were never obtained.
+    pub(super) away: bool,
+}
+
+const ORDINARY: Issuer = Issuer {
+    id: "https://as.test",
+    algorithms: &["ES256", "ES384", "EdDSA", "PS256", "RS256"],
+    allow_typ: &[],
+    leeway: 30,
+    max_lifetime: 86_400,
+    iso8601_dates: false,
+    rfc9068_strict: false,
+    scope_array: false,
+    away: false,
+};
+
+pub(super) const ISSUERS: &[Issuer] = &[
+    ORDINARY,
+    Issuer {
+        id: "https://compatible.test",
+        algorithms: &["ES256", "RS256"],
+        allow_typ: &["JWT", ""],
+        leeway: 120,
+        max_lifetime: 3_600,
+        iso8601_dates: true,
+        scope_array: true,
+        ..ORDINARY
+    },
+    Issuer {
+        id: "https://strict.test",
+        algorithms: &["EdDSA"],
+        leeway: 0,
+        rfc9068_strict: true,
+        ..ORDINARY
+    },
+    Issuer { id: "https://away.test", away: true, ..ORDINARY },
+];
+
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) action: &'static str,
+    pub(super) methods: &'static [&'static str],
+    pub(super) path: &'static str,
+    pub(super) scopes: &'static [&'static str],
+}
+
+#[derive(Debug)]
+pub(super) struct Resource {
+    pub(super) id: &'static str,
+    pub(super) mount: &'static str,
+    /// Indexes into [`ISSUERS`].
+    pub(super) issuers: &'static [usize],
+    pub(super) scopes: &'static [&'static str],
+    pub(super) scopes_suffice: bool,
+    pub(super) operations: &'static [Operation],
+    pub(super) deny: &'static [&'static str],
+}
+
+pub(super) const RESOURCES: &[Resource] = &[
+    Resource {
+        id: "https://tools.test/shop",
+        mount: "/shop",
+        issuers: &[0, 1, 3],
+        scopes: &[],
+        scopes_suffice: false,
+        operations: &[
+            operation("search_products", &["GET", "HEAD"], "/products/**", &[]),
+            operation("create_order", &["POST"], "/orders", &["orders.write"]),
+            operation("read_order", &["GET"], "/orders/*", &["orders.read"]),
+            operation("delete", &["DELETE"], "/orders/*", &[]),
+            operation("anything", &["GET", "POST"], "/any/**", &[]),
+        ],
+        deny: &["/any/secret/**"],
+    },
+    Resource {
+        id: "https://tools.test/scoped",
+        mount: "/scoped",
+        issuers: &[0, 2],
+        scopes: &["tools"],
+        scopes_suffice: true,
+        operations: &[
+            operation("look", &["GET"], "/**", &[]),
+            operation("change", &["POST"], "/**", &["tools.write"]),
+        ],
+        deny: &[],
+    },
+];
+
+const fn operation(
+    action: &'static str,
+    methods: &'static [&'static str],
+    path: &'static str,
+    scopes: &'static [&'static str],
+) -> Operation {
+    Operation { action, methods, path, scopes }
+}
+
+/// The pairs of every issuer, and last a stranger's that borrows a name.
+pub(super) static PAIRS: LazyLock<Vec<Vec<support::Key>>> = LazyLock::new(|| {
+    let pair = |alg: &str| support::Key::new(alg, alg);
+    let mut ordinary: Vec<_> = ["ES256", "ES384", "EdDSA", "PS256", "RS256"].map(pair).into();
+    // Two keys of one algorithm, between which only `kid` can choose.
+    ordinary.push(support::Key::new("ES256", "ES256-2"));
+    vec![
+        ordinary,
+        ["ES256", "RS256"].map(pair).into(),
+        vec![pair("EdDSA")],
+        vec![pair("ES256")],
+        ["ES256", "ES384", "EdDSA", "PS256", "RS256"].map(pair).into(),
+    ]
+});
+
+/// The place of the stranger among [`PAIRS`].
+pub(super) const STRANGER: usize = 4;
+
+/// A public key as the issuer's set holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    pub(super) kid: String,
+    jwk: Value,
+}
+
+impl Key {
+    pub(super) fn of(pair: &support::Key) -> Self {
+        Self { kid: pair.kid.clone(), jwk: pair.jwk() }
+    }
+
+    /// RFC 8725 §3.1: the algorithm of the header is that of the key, under either of its names.
+    pub(super) fn fits(&self, algorithm: &str) -> bool {
+        let algorithm = if algorithm == "Ed25519" { "EdDSA" } else { algorithm };
+        self.jwk["alg"] == algorithm
+    }
+
+    pub(super) fn verifies(&self, algorithm: &str, input: &[u8], signature: &[u8]) -> bool {
+        let part = |name: &str| {
+            BASE64_URL_SAFE_NO_PAD.decode(self.jwk[name].as_str().unwrap_or_default()).unwrap()
+        };
+        let plain = |algorithm: &'static dyn VerificationAlgorithm, key: Vec<u8>| {
+            UnparsedPublicKey::new(algorithm, key).verify(input, signature).is_ok()
+        };
+        let point = || [vec![4], part("x"), part("y")].concat();
+        let rsa = || RsaPublicKeyComponents { n: part("n"), e: part("e") };
+        match algorithm {
+            "ES256" => plain(&ECDSA_P256_SHA256_FIXED, point()),
+            "ES384" => plain(&ECDSA_P384_SHA384_FIXED, point()),
+            "EdDSA" | "Ed25519" => plain(&ED25519, part("x")),
+            "PS256" => rsa().verify(&RSA_PSS_2048_8192_SHA256, input, signature).is_ok(),
+            "RS256" => rsa().verify(&RSA_PKCS1_2048_8192_SHA256, input, signature).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+/// The public keys of every issuer; without the one that `gone` names.
+pub(super) fn keys(gone: Option<(usize, &str)>) -> Vec<Vec<Key>> {
+    let issuers = PAIRS.iter().take(ISSUERS.len()).enumerate();
+    issuers
+        .map(|(at, pairs)| {
+            let stays = |pair: &&support::Key| gone != Some((at, &*pair.kid));
+            pairs.iter().filter(stays).map(Key::of).collect()
+        })
+        .collect()
+}
+
+/// The same as JWK Sets.
+pub(super) fn sets(keys: &[Vec<Key>]) -> Vec<String> {
+    let set = |keys: &Vec<Key>| {
+        let keys: Vec<_> = keys.iter().map(|key| key.jwk.clone()).collect();
+        serde_json::json!({ "keys": keys }).to_string()
+    };
+    keys.iter().map(set).collect()
+}
