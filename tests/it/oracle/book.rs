@@ -410,7 +410,9 @@ fn written(text: &str) -> Option<u64> {
         <[&str; 3]>::try_from(clock.split(':').collect::<Vec<_>>()).ok()?;
     let (year, month, day) = (number(year, 4)?, number(month, 2)?, number(day, 2)?);
     let (hour, minute, second) = (number(hour, 2)?, number(minute, 2)?, number(second, 2)?);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let length = |year, month| match month {
         2 if is_leap(year) => 29,
         2 => 28,

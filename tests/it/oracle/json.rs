@@ -193,6 +193,6 @@ fn the_oracles_own_reader_reads_what_rfc_8259_allows_and_no_more() {
         assert_eq!(object(bad.as_bytes()), None, "{bad}");
     }
     let nested = |depth: usize| format!("{}{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
-    assert!(object(nested(32).replace(r#":}"#, ":1}").as_bytes()).is_some());
-    assert!(object(nested(33).replace(r#":}"#, ":1}").as_bytes()).is_none());
+    assert!(object(nested(32).replace(":}", ":1}").as_bytes()).is_some());
+    assert!(object(nested(33).replace(":}", ":1}").as_bytes()).is_none());
 }
