@@ -87,7 +87,7 @@ impl Program {
         })?;
         self.settle(now, Some(&grant), |facts| admit(&call, &credentials, &grant, facts))?;
         self.remembered = Some(Arc::clone(&grant));
-        decide::authorize(&call, &grant).map(drop)
+        decide::authorize(&call, &grant, now).map(drop)
     }
 
     /// A world in which no fact can be had beyond those that are known.
