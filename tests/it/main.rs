@@ -21,6 +21,7 @@ mod forwarding;
 mod framing;
 mod fuzzing;
 mod headers;
+mod interop;
 mod journal;
 mod keys;
 mod oracle;

@@ -1,0 +1,80 @@
+"""Tokens made by three Python libraries.
+
+Reads lines of JSON, {"library": ..., "tokens": {name: {"header": ..., "payload": ...}}}, and answers
+each with {"jwks": ..., "tokens": {name: {algorithm: compact JWS}}}: every token once for every
+algorithm, under a new key of its own.
+"""
+
+import json
+import sys
+
+import jwt
+from jwt.algorithms import get_default_algorithms
+from joserfc import jws as joserfc_jws
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from jwcrypto import jwk as jwcrypto_jwk, jws as jwcrypto_jws
+
+ALGORITHMS = {
+    "ES256": ("EC", "P-256"),
+    "ES384": ("EC", "P-384"),
+    "EdDSA": ("OKP", "Ed25519"),
+    "PS256": ("RSA", 2048),
+    "RS256": ("RSA", 2048),
+}
+
+
+def joserfc(kind, shape):
+    maker = {"EC": ECKey, "OKP": OKPKey, "RSA": RSAKey}[kind]
+    key = maker.generate_key(shape)
+
+    def sign(header, payload):
+        return joserfc_jws.serialize_compact(header, payload, key, algorithms=[header["alg"]])
+
+    return key.as_dict(private=False), sign
+
+
+def jwcrypto(kind, shape):
+    options = {"size": shape} if kind == "RSA" else {"crv": shape}
+    key = jwcrypto_jwk.JWK.generate(kty=kind, **options)
+
+    def sign(header, payload):
+        token = jwcrypto_jws.JWS(payload)
+        token.allowed_algs = [header["alg"]]
+        token.add_signature(key, protected=json.dumps(header))
+        return token.serialize(compact=True)
+
+    return key.export_public(as_dict=True), sign
+
+
+def pyjwt(kind, shape):
+    # PyJWT makes no keys, so the key is another library's and only its private form is shared.
+    options = {"size": shape} if kind == "RSA" else {"crv": shape}
+    private = jwcrypto_jwk.JWK.generate(kty=kind, **options)
+    algorithms = get_default_algorithms()
+
+    def sign(header, payload):
+        key = algorithms[header["alg"]].from_jwk(private.export_private())
+        return jwt.api_jws.encode(payload, key, algorithm=header["alg"], headers=header)
+
+    return private.export_public(as_dict=True), sign
+
+
+LIBRARIES = {"joserfc": joserfc, "jwcrypto": jwcrypto, "pyjwt": pyjwt}
+
+
+def answer(question):
+    library = LIBRARIES[question["library"]]
+    keys, tokens = [], {name: {} for name in question["tokens"]}
+    for algorithm, shape in ALGORITHMS.items():
+        public, sign = library(*shape)
+        keys.append({**public, "kid": algorithm, "alg": algorithm, "use": "sig"})
+        for name, token in question["tokens"].items():
+            header = {"alg": algorithm, "kid": algorithm, **token["header"]}
+            payload = json.dumps(token["payload"]).encode()
+            signed = sign(header, payload)
+            tokens[name][algorithm] = signed if isinstance(signed, str) else signed.decode()
+    return {"jwks": {"keys": keys}, "tokens": tokens}
+
+
+for line in sys.stdin:
+    print(json.dumps(answer(json.loads(line))), flush=True)

@@ -1,0 +1,268 @@
+//! Tokens and proofs that opgate's authors did not make: by libraries for Python and JavaScript, and
+//! by an independent authorization server with an agent of its own (`tests/interop`).
+//!
+//! They need `tests/interop` to be installed, which `tests/run` does; without it they are ignored, and
+//! never passed over in silence.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::gate::SHOP;
+use crate::support::issuer::now;
+use crate::support::{Echo, Gate, Setup, Token};
+use crate::token::{assert_accepted, assert_refused};
+
+const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "PS256", "RS256"];
+
+/// A program that answers lines of JSON with lines of JSON.
+struct Foreign {
+    child: Child,
+    questions: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Foreign({})", self.child.id())
+    }
+}
+
+impl Foreign {
+    fn start(program: &str, script: &str) -> Self {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+        let mut child = Command::new(program)
+            .arg(script)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} {script}: {error}; run tests/run"));
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Self { questions: child.stdin.take(), child, answers }
+    }
+
+    fn python(script: &str) -> Self {
+        Self::start("venv/bin/python", script)
+    }
+
+    fn node(script: &str) -> Self {
+        Self::start("node", script)
+    }
+
+    fn read(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn ask(&mut self, question: &Value) -> Value {
+        writeln!(self.questions.as_mut().unwrap(), "{question}").unwrap();
+        self.read()
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        // The end of its questions ends it; one that hangs is ended.
+        self.questions = None;
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Every name with its token; the first three are good.
+fn wanted() -> Vec<(&'static str, Token)> {
+    let details = json!([{"type": "agent_operation", "operations": [{"action": "read_order"}]}]);
+    vec![
+        ("good", Token::new()),
+        ("good: several audiences", Token::new().claim("aud", json!(["https://x.test", SHOP]))),
+        ("good: typ in full", Token::new().header("typ", "application/at+jwt")),
+        ("expired", Token::new().claim("iat", now() - 900).claim("exp", now() - 600)),
+        ("not yet valid", Token::new().claim("nbf", now() + 600)),
+        ("issued in the future", Token::new().claim("iat", now() + 600).claim("exp", now() + 900)),
+        ("for another audience", Token::new().claim("aud", "https://x.test")),
+        ("by another issuer", Token::new().claim("iss", "https://x.test")),
+        ("an ID token's type", Token::new().header("typ", "JWT")),
+        ("a proof's type", Token::new().header("typ", "dpop+jwt")),
+        ("without jti", Token::new().without("jti")),
+        ("date as text", Token::new().claim("exp", (now() + 300).to_string())),
+        ("bound to a key", Token::new().claim("cnf", json!({"unheard_of": "x"}))),
+        ("for another operation", Token::new().claim("authorization_details", details)),
+    ]
+}
+
+/// Asks a library for every token in every algorithm, and shows them to a gate that has its keys.
+fn tokens_of(mut library: Foreign, name: &str) {
+    let wanted = wanted();
+    let mut tokens = json!({});
+    for (case, token) in &wanted {
+        tokens[*case] = json!({"header": token.header, "payload": token.payload});
+    }
+    let made = library.ask(&json!({"library": name, "tokens": tokens}));
+    let echo = Echo::start();
+    let setup = Setup::new(&echo);
+    setup.write("jwks.json", &made["jwks"].to_string());
+    let gate = setup.start();
+    for alg in ALGORITHMS {
+        for (case, _) in &wanted {
+            let token = made["tokens"][case][alg].as_str().unwrap();
+            let case = format!("{name}, {alg}, {case}");
+            if case.contains("good") {
+                assert_accepted(&gate, &case, token);
+            } else if case.ends_with("for another operation") {
+                let before = echo.bytes().len();
+                assert_eq!(gate.get("/shop/products/42", token).status, 403, "{case}");
+                assert_eq!(echo.bytes().len(), before, "{case}");
+            } else {
+                assert_refused(&gate, &echo, &case, token);
+            }
+        }
+        let good = made["tokens"]["good"][alg].as_str().unwrap();
+        for (case, token) in tampered(good) {
+            assert_refused(&gate, &echo, &format!("{name}, {alg}, {case}"), &token);
+        }
+        // RFC 8725 §3.1: a genuine signature under the name of another algorithm's key.
+        let other = ALGORITHMS[(ALGORITHMS.iter().position(|a| *a == alg).unwrap() + 1) % 5];
+        let other = made["tokens"]["good"][other].as_str().unwrap();
+        let (input, _) = good.rsplit_once('.').unwrap();
+        let (_, signature) = other.rsplit_once('.').unwrap();
+        assert_refused(
+            &gate,
+            &echo,
+            "another algorithm's signature",
+            &format!("{input}.{signature}"),
+        );
+    }
+}
+
+/// The token with one character of each part changed, and cut short.
+fn tampered(token: &str) -> Vec<(String, String)> {
+    let parts: Vec<&str> = token.split('.').collect();
+    let mut tampered = Vec::new();
+    for (n, part) in parts.iter().enumerate() {
+        let middle = part.len() / 2;
+        let other = if &part[middle..=middle] == "A" { "B" } else { "A" };
+        let changed = format!("{}{other}{}", &part[..middle], &part[middle + 1..]);
+        let mut parts = parts.clone();
+        parts[n] = &changed;
+        tampered.push((format!("part {n} changed"), parts.join(".")));
+    }
+    tampered.push(("cut short".to_owned(), token[..token.len() - 2].to_owned()));
+    tampered
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tok_004_tokens_of_joserfc_are_accepted_and_their_mutations_refused() {
+    tokens_of(Foreign::python("tokens.py"), "joserfc");
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tok_004_tokens_of_jwcrypto_are_accepted_and_their_mutations_refused() {
+    tokens_of(Foreign::python("tokens.py"), "jwcrypto");
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tok_004_tokens_of_pyjwt_are_accepted_and_their_mutations_refused() {
+    tokens_of(Foreign::python("tokens.py"), "pyjwt");
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tok_004_tokens_of_jose_are_accepted_and_their_mutations_refused() {
+    tokens_of(Foreign::node("tokens.mjs"), "jose");
+}
+
+/// `oidc-provider` on loopback, and a gate that trusts it and finds its keys by discovery.
+struct Server {
+    program: Foreign,
+    echo: Echo,
+    gate: Gate,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut program = Foreign::node("authorization-server.mjs");
+        let issuer = program.read()["issuer"].as_str().unwrap().to_owned();
+        let echo = Echo::start();
+        let mut setup = Setup::new(&echo);
+        setup.more = format!(
+            "[[issuer]]\nissuer = \"{issuer}\"\nalgorithms = [\"ES256\"]\nrfc9068_strict = true\n\
+             [[resource]]\nid = \"https://tools.test/store\"\nupstream = \"shop\"\n\
+             issuers = [\"{issuer}\"]\n\
+             [[resource.operation]]\naction = \"read_order\"\nmethod = \"GET\"\n\
+             path = \"/orders/*\"\nscopes = [\"orders.read\"]\n\
+             [[resource.operation]]\naction = \"delete_order\"\nmethod = \"DELETE\"\n\
+             path = \"/orders/*\"\nscopes = [\"orders.write\"]\n"
+        );
+        let gate = setup.start();
+        Self { program, echo, gate }
+    }
+
+    /// The answer of the token endpoint to the whole flow, for reading orders of the store.
+    fn granted(&mut self, scope: &str, dpop: bool) -> Value {
+        let store = "https://tools.test/store";
+        let details = json!([{
+            "type": "agent_operation", "locations": [store],
+            "operations": [{"method": "GET", "path": "/orders/*"}],
+        }]);
+        let asked = json!({"resource": store, "scope": scope, "details": details, "dpop": dpop});
+        let answer = self.program.ask(&json!({ "grant": asked }));
+        assert!(answer["access_token"].is_string(), "{answer}");
+        answer
+    }
+}
+
+fn token(answer: &Value) -> &str {
+    answer["access_token"].as_str().unwrap()
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tokens_of_an_independent_authorization_server_are_worth_what_was_consented_to() {
+    let mut server = Server::start();
+    let answer = server.granted("orders.read", false);
+    let granted = token(&answer);
+    assert_eq!(server.gate.get("/store/orders/7", granted).status, 200);
+    let decision = server.gate.decisions().pop().unwrap();
+    assert!(decision.to_string().contains("allow"), "{decision}");
+    let before = server.echo.bytes().len();
+    for (case, tampered) in tampered(granted) {
+        assert_refused_at(&server, "/store/orders/7", &tampered, 401, &case);
+    }
+    assert_refused_at(&server, "/shop/products/1", granted, 401, "another resource");
+    assert_refused_at(&server, "/store/nothing", granted, 404, "no operation");
+    let narrow = server.granted("orders.write", false);
+    assert_refused_at(&server, "/store/orders/7", token(&narrow), 403, "without the scope");
+    let authorization = format!("Bearer {granted}");
+    let deletion = crate::support::request(
+        "DELETE",
+        "/store/orders/7",
+        &[("Authorization", &authorization)],
+        "",
+    );
+    assert_eq!(server.gate.send(deletion).error(), "insufficient_scope");
+    assert_eq!(server.echo.bytes().len(), before, "the upstream received something");
+}
+
+fn assert_refused_at(server: &Server, target: &str, token: &str, status: u16, case: &str) {
+    let response = server.gate.get(target, token);
+    assert_eq!(response.status, status, "{case}: {}", response.everything());
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn ver_012_a_bound_token_of_an_independent_server_is_worth_nothing_without_its_key() {
+    let mut server = Server::start();
+    let answer = server.granted("orders.read", true);
+    assert_eq!(answer["token_type"], "DPoP");
+    assert_refused_at(&server, "/store/orders/7", token(&answer), 401, "as a bearer");
+    server.echo.assert_untouched("a bound token as a bearer");
+}
