@@ -28,12 +28,14 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     };
     let algorithms = algorithms(section, profile, into);
     let keys = keys(section, into);
+    let binding_service = binding_service(section, into);
     let ca = into.file(section, "ca");
-    if ca.is_some() && matches!(keys, KeySource::File(_)) {
+    if ca.is_some() && matches!(keys, KeySource::File(_)) && binding_service.is_none() {
         let place = section.place_of("ca");
         let hint = "leave it out, or let the keys be fetched";
         into.problems.warn(&place, "does nothing beside `jwks_file`: nothing is fetched", hint);
     }
+    check_workloads(section, profile, into);
     let types = section.texts("allow_typ");
     let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
     let by_profile = profile == Profile::OpenAgentAuth && !section.has("allow_typ");
@@ -49,13 +51,53 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         scope_array: section.switch("scope_array"),
         profile,
         require_agent_identity: section.switch("require_agent_identity"),
-        agent_identity_issuers: section
-            .texts("agent_identity_issuers")
-            .into_iter()
-            .map(|(text, _)| text.into())
-            .collect(),
+        agent_identity_issuers: texts(section, "agent_identity_issuers"),
+        has_binding_service: binding_service.is_some(),
+        agents: texts(section, "agents"),
     };
-    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh: section.duration("refresh"), ca })
+    let refresh = section.duration("refresh");
+    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh, binding_service, ca })
+}
+
+fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
+    section.texts(key).into_iter().map(|(text, _)| text.into()).collect()
+}
+
+/// The address of the one question that is asked of the service.
+fn binding_service(section: &Section<'_>, into: &mut Reading<'_>) -> Option<http::Uri> {
+    into.one(section, "binding_service", |text| {
+        secured(text)?;
+        let base = text.strip_suffix('/').unwrap_or(text);
+        uri(&format!("{base}/api/v1/bindings/get"))
+    })
+}
+
+fn uri(text: &str) -> Result<http::Uri, Wrong> {
+    text.parse().map_err(|_unhelpful: http::uri::InvalidUri| {
+        Wrong::new(format!("`{}` is not a URL", value::shown(text)))
+    })
+}
+
+/// In the profile a token is good only with a workload that belongs to it, so something must say which.
+fn check_workloads(section: &Section<'_>, profile: Profile, into: &mut Reading<'_>) {
+    let (service, agents) = (section.has("binding_service"), section.has("agents"));
+    let hint = "name a `binding_service`, or list the workloads in `agents`";
+    match (profile, service, agents) {
+        (Profile::OpenAgentAuth, false, false) => {
+            let message = "nothing says which workloads may present this issuer's tokens";
+            into.problems.hint(&section.place_of("profile"), message, hint);
+        }
+        (Profile::OpenAgentAuth, true, true) => {
+            let message = "does nothing beside `binding_service`";
+            into.problems.hint(&section.place_of("agents"), message, "keep one of the two");
+        }
+        (Profile::OAuth, true, _) | (Profile::OAuth, _, true) => {
+            let key = if service { "binding_service" } else { "agents" };
+            let message = "does nothing without `profile = \"open-agent-auth\"`";
+            into.problems.add(&section.place_of(key), message);
+        }
+        (Profile::OpenAgentAuth, ..) | (Profile::OAuth, false, false) => {}
+    }
 }
 
 fn algorithms(section: &Section<'_>, profile: Profile, into: &mut Reading<'_>) -> Vec<Algorithm> {
@@ -102,9 +144,7 @@ fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
     let file = into.file(section, "jwks_file");
     let url = into.one(section, "jwks_uri", |text| {
         secured(text)?;
-        text.parse().map_err(|_unhelpful: http::uri::InvalidUri| {
-            Wrong::new(format!("`{}` is not a URL", value::shown(text)))
-        })
+        uri(text)
     });
     if section.has("jwks_file") && section.has("jwks_uri") {
         let place = section.place_of("jwks_uri");

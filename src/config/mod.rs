@@ -196,7 +196,9 @@ pub struct IssuerConfig {
     pub keys: KeySource,
     /// `refresh`: how often the keys are obtained anew; a removed key stops working within this time.
     pub refresh: Duration,
-    /// `ca`: roots for fetching its keys, instead of the machine's.
+    /// `binding_service`: where it is asked which workload an agent is bound to.
+    pub binding_service: Option<http::Uri>,
+    /// `ca`: roots for fetching its keys and asking its services, instead of the machine's.
     pub ca: Option<PathBuf>,
 }
 

@@ -134,10 +134,12 @@ pub const KEYS: &[Key] = &[
     key("issuer", "profile", Choice(&["oauth", "open-agent-auth"]), Default("oauth"), "`open-agent-auth` takes tokens as the public reference implementation makes them: `typ` `JWT`, RS256, and the agent's workload proven beside the token. OAuth, because its rules are the strictest. With the profile, `allow_typ` is `[\"JWT\"]` and `algorithms` is `[\"RS256\"]` where they are not set."),
     key("issuer", "require_agent_identity", Switch, Default("true"), "A token with `agent_operation_authorization` must have `agent_identity`. On, because the drafts require it."),
     key("issuer", "agent_identity_issuers", Texts("URL"), Default("[]"), "Who else than the issuer itself may have issued `agent_identity`, as draft 00 allows. Nobody, as the later drafts demand."),
+    key("issuer", "binding_service", Text("URL"), Without("`agents`"), "The server below which `/api/v1/bindings/get` says which workload an agent is bound to; with `profile = \"open-agent-auth\"`. `https`, or `http` on a loopback host. Answers are believed for a minute."),
+    key("issuer", "agents", Texts("workload"), Default("[]"), "The workloads (`sub` of their identity token) that may present its tokens, where `profile = \"open-agent-auth\"` has no `binding_service`."),
     key("issuer", "jwks_file", Text("path"), Without("keys by metadata of the issuer"), "A JWK Set on disk, reloaded when it changes."),
     key("issuer", "jwks_uri", Text("URL"), Without("keys by metadata of the issuer"), "A JWK Set behind a URL; `https`, or `http` on a loopback host. Metadata by default, because it follows the issuer when its keys move."),
     key("issuer", "refresh", Duration(SECOND, DAY), Default("5m"), "How often the keys are obtained anew: a removed key stops working within this time."),
-    key("issuer", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
+    key("issuer", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys and asking its services."),
 
     key("upstream", "name", Text("name"), Required, "How resources refer to it."),
     key("upstream", "url", OneOrMore("URL"), Required, "`http://`, `https://` or `unix:/path`; several are balanced."),

@@ -1,6 +1,7 @@
 //! Who may use a verified token at this call: what must hold every time, however well the token is
 //! remembered (`verification.md` steps 10h to 15).
 
+use super::binding;
 use super::call::Call;
 use super::facts::{Facts, Stop};
 use super::revoked;
@@ -18,7 +19,9 @@ pub fn admit(
 ) -> Result<Presenter, Stop> {
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
-    Ok(Presenter::default())
+    let presenter = Presenter::default();
+    binding::check(grant, &presenter, facts)?;
+    Ok(presenter)
 }
 
 /// RFC 9068 §4: `aud` holds the identifier of this resource, octet by octet.

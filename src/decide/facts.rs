@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::binding::Answer;
 use super::world::World;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
@@ -61,6 +62,8 @@ pub struct Facts<'a> {
     pub now: Timestamp,
     /// The grant that is remembered under the digest of the presented token.
     pub remembered: Option<&'a Arc<Grant>>,
+    /// What the binding service of the grant's issuer answered about its agent's identity.
+    pub binding: Option<&'a Answer>,
     /// Needs that the world has tried to meet for this call and will not try again.
     pub exhausted: &'a [Need],
 }

@@ -8,6 +8,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod admit;
+pub mod binding;
 pub mod call;
 pub mod facts;
 pub mod permit;

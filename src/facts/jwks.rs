@@ -85,6 +85,7 @@ impl Source {
         let (last, interval) = match need {
             Need::Keys(_) => (&mut attempts.last, FIRST_INTERVAL),
             Need::NewerKeys(_) => (&mut attempts.last_forced, FORCED_INTERVAL),
+            Need::Binding { .. } => return None,
         };
         let now = clock::instant();
         if last.is_some_and(|at| now.duration_since(at) < interval) {

@@ -7,9 +7,11 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
+use super::bindings::Service;
 use super::jwks::Source;
 use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
+use crate::decide::binding::Answer;
 use crate::decide::call::Call;
 use crate::decide::facts::{Facts, Keys, Known, Stop};
 use crate::decide::world::World;
@@ -34,6 +36,8 @@ pub struct Store {
     /// Replaced whole whenever an issuer's keys change; readers never wait.
     known: ArcSwap<Known>,
     sources: Vec<Source>,
+    /// For each issuer its binding service, where it has one.
+    bindings: Vec<Option<Service>>,
     /// The operator's own, which outlive every configuration.
     revocations: Arc<Revocations>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
@@ -70,7 +74,9 @@ impl Store {
             .iter()
             .map(|issuer| inherited(issuer).map_or(Keys::Missing, Keys::Obtained))
             .collect();
+        let bindings = config.issuers.iter().map(binding_service).collect::<Result<_, _>>()?;
         Ok(Self {
+            bindings,
             known: ArcSwap::from_pointee(Known { keys }),
             memo: previous.map_or_else(
                 || Arc::new(Cache::new(config.limits.token_cache)),
@@ -144,7 +150,21 @@ impl Store {
     ) -> Result<T, Stop> {
         let (known, revoked) = (self.known.load(), self.revocations.current());
         let Settling { world, now, remembered } = *with;
-        step(&Facts { world, known: &known, revoked: &revoked, now, remembered, exhausted })
+        let binding = remembered.and_then(|grant| self.binding(grant));
+        let binding = binding.as_deref();
+        let revoked = &revoked;
+        step(&Facts { world, known: &known, revoked, now, remembered, binding, exhausted })
+    }
+
+    /// What is known of the binding of the grant's agent.
+    fn binding(&self, grant: &Grant) -> Option<Arc<Answer>> {
+        if !grant.issuer().has_binding_service {
+            return None;
+        }
+        let named = |source: &Source| source.config().trust.id == grant.issuer().id;
+        let issuer = self.sources.iter().position(named)?;
+        let service = self.bindings.get(issuer)?.as_ref()?;
+        service.known(&grant.members().identity.as_ref()?.id)
     }
 
     /// Whether a grant that was admitted is still good by all that is known here: nothing is fetched
@@ -207,7 +227,13 @@ impl Store {
     }
 
     async fn meet(&self, need: &Need) {
-        let (Need::Keys(issuer) | Need::NewerKeys(issuer)) = need;
+        let (Need::Keys(issuer) | Need::NewerKeys(issuer) | Need::Binding { issuer, .. }) = need;
+        if let Need::Binding { identity, .. } = need {
+            if let Some(Some(service)) = self.bindings.get(*issuer) {
+                service.ask(identity).await;
+            }
+            return;
+        }
         if let Some(source) = self.sources.get(*issuer)
             && let Some(keys) = source.meet(need).await
         {
@@ -267,4 +293,9 @@ impl Store {
             Some(Keys::Missing) | None => None,
         }
     }
+}
+
+fn binding_service(issuer: &IssuerConfig) -> Result<Option<Service>, TlsError> {
+    let uri = issuer.binding_service.clone();
+    uri.map(|uri| Service::new(uri, issuer.ca.as_deref())).transpose()
 }

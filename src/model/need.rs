@@ -3,6 +3,13 @@
 /// A fact that a pure step lacks. The world fetches it and takes the step again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
+    /// What the binding service of an issuer says of an agent's identity.
+    Binding {
+        /// The index of the issuer.
+        issuer: usize,
+        /// `agent_identity.id`
+        identity: Box<str>,
+    },
     /// The key set of the issuer with this index, never obtained so far.
     Keys(usize),
     /// A newer key set of the issuer with this index: the one at hand lacks the key a token names.

@@ -72,6 +72,10 @@ reasons! {
     AlgorithmRefused => "algorithm_refused",
     /// `aud` does not hold the resource's identifier (401).
     AudienceMismatch => "audience_mismatch",
+    /// Person, agent and workload do not belong together (401).
+    BindingMismatch => "binding_mismatch",
+    /// The service that knows which workload an agent is bound to gave no answer (503).
+    BindingUnavailable => "binding_unavailable",
     /// A claim has the wrong type or an impossible value (401).
     ClaimMalformed => "claim_malformed",
     /// A claim that must be there is not (401).
@@ -169,6 +173,8 @@ impl Reason {
             Self::AgentIdentityInvalid
             | Self::AlgorithmRefused
             | Self::AudienceMismatch
+            | Self::BindingMismatch
+            | Self::BindingUnavailable
             | Self::ClaimMalformed
             | Self::ClaimMissing
             | Self::ConfirmationUnsupported

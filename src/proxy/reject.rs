@@ -138,6 +138,7 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::AgentIdentityInvalid
         | Reason::AlgorithmRefused
         | Reason::AudienceMismatch
+        | Reason::BindingMismatch
         | Reason::ClaimMalformed
         | Reason::ClaimMissing
         | Reason::ConfirmationUnsupported
@@ -155,6 +156,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::TypeRefused => INVALID_TOKEN,
         Reason::AuditOverloaded
         | Reason::AuditUnavailable
+        | Reason::BindingUnavailable
         | Reason::KeysUnavailable
         | Reason::UpstreamOverloaded => UNAVAILABLE,
         Reason::AuthenticationInsufficient => shape(

@@ -153,7 +153,8 @@ pub(super) fn date(
     }
 }
 
-fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
+/// The moment that a `NumericDate` names (RFC 7519 §2), a fraction floored.
+pub fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
     let seconds = number.as_f64().filter(|seconds| (0.0..=LAST_SECOND).contains(seconds))?;
     match number.as_u64() {
         Some(whole) => Some(Timestamp::from_seconds(whole)),

@@ -36,6 +36,7 @@ names! {
     AGENT_OPERATION_PROPOSAL = "agent_operation_proposal" | "agentOperationProposal";
     AGENT_USER_BINDING_PROPOSAL = "agent_user_binding_proposal" | "agentUserBindingProposal";
     AUDIT_TRAIL = "audit_trail" | "auditTrail";
+    BINDING_INSTANCE_ID = "binding_instance_id" | "bindingInstanceId";
     CLIENT = "client" | "client";
     CLIENT_INSTANCE = "client_instance" | "clientInstance";
     CONSENT_INTERFACE_VERSION = "consent_interface_version" | "consentInterfaceVersion";
@@ -45,6 +46,7 @@ names! {
     ENDPOINT = "endpoint" | "endpoint";
     ENTRY_POINT = "entry_point" | "entryPoint";
     EXPIRES = "expires" | "expires";
+    EXPIRES_AT = "expires_at" | "expiresAt";
     HASH = "hash" | "hash";
     ID = "id" | "id";
     ISSUANCE_DATE = "issuance_date" | "issuanceDate";
@@ -67,8 +69,10 @@ names! {
     TYPE = "type" | "type";
     URI = "uri" | "uri";
     USER_ACKNOWLEDGE_TIMESTAMP = "user_acknowledge_timestamp" | "userAcknowledgeTimestamp";
+    USER_IDENTITY = "user_identity" | "userIdentity";
     VALID_FROM = "valid_from" | "validFrom";
     VERSION = "version" | "version";
+    WORKLOAD_IDENTITY = "workload_identity" | "workloadIdentity";
 }
 
 impl Name {

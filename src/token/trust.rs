@@ -82,6 +82,10 @@ pub struct Issuer {
     pub require_agent_identity: bool,
     /// `agent_identity_issuers`: who else than the issuer itself may have issued the agent's identity.
     pub agent_identity_issuers: Vec<Box<str>>,
+    /// `binding_service` is there: it says which workload an agent's identity is bound to.
+    pub has_binding_service: bool,
+    /// `agents`: the workloads that may present its tokens, where there is no such service.
+    pub agents: Vec<Box<str>>,
 }
 
 impl Issuer {
@@ -100,6 +104,8 @@ impl Issuer {
             profile: Profile::OAuth,
             require_agent_identity: true,
             agent_identity_issuers: Vec::new(),
+            has_binding_service: false,
+            agents: Vec::new(),
         }
     }
 }

@@ -84,6 +84,7 @@ fn main() {
         revoked: &Set::default(),
         now: NOW,
         remembered: None,
+        binding: None,
         exhausted: &[],
     };
     let (grant, _permit) = measured(&parts, &facts);

@@ -106,6 +106,7 @@ impl Program {
                 revoked: &revoked,
                 now,
                 remembered,
+                binding: None,
                 exhausted: &exhausted,
             };
             match step(&facts) {

@@ -3,13 +3,15 @@
 //! No policy is evaluated yet, so a token that names one is refused at the policy (403) where everything
 //! before it was right; a resource that is only observed shows what would have been forwarded.
 
+use opgate::facts::bindings::Service;
 use serde_json::{Value, json};
 
 use crate::support::challenge::Challenge;
 use crate::support::client::Response;
 use crate::support::gate::{ISSUER, SHOP};
 use crate::support::issuer::now;
-use crate::support::{Echo, Gate, Setup, Token};
+use crate::support::jwks::set;
+use crate::support::{Echo, Gate, Key, Setup, Token};
 use crate::token::refuse_all;
 
 const TARGET: &str = "/shop/products/42";
@@ -391,4 +393,75 @@ fn ver_023_token_then_scope_then_authentication_then_policy() {
         assert_eq!((response.status, response.error()), (status, error.to_owned()));
     }
     echo.assert_untouched("precedence");
+}
+
+#[test]
+fn ver_019_a_token_of_the_profile_is_worthless_without_a_proven_workload() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.issuer = "profile = \"open-agent-auth\"\nagents = [\"wimse://agents.test/a\"]".to_owned();
+    let key = Key::new("RS256", "rsa");
+    setup.write("jwks.json", &set(&[&key]).to_string());
+    let gate = setup.start();
+    let response = gate.get(TARGET, &reference().sign(&key));
+    assert_eq!(response.status, 401, "{}", response.everything());
+    echo.assert_untouched("no workload");
+}
+
+#[test]
+fn ver_019_022_the_binding_service_is_asked_once_and_believed_only_when_it_answers() {
+    let good = |id: &str| {
+        json!({"bindingInstanceId": id, "userIdentity": "u", "workloadIdentity": "w",
+            "createdAt": "2025-12-17T19:33:20Z", "expiresAt": "2099-12-17T20:33:20Z"})
+    };
+    let server = Echo::scripted(move |exchange| {
+        exchange.read_body();
+        let told = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        let asked: Value = serde_json::from_slice(&exchange.request.body).unwrap();
+        match asked["bindingInstanceId"].as_str().unwrap() {
+            "unknown" => drop(exchange.send(told("404 Not Found"))),
+            "broken" => drop(exchange.send(told("500 Broken"))),
+            "moved" => drop(exchange.send(told("302 Found\r\nLocation: https://evil.test/"))),
+            "other" => exchange.answer("", &good("another").to_string()),
+            "huge" => exchange.answer("", &format!("{{\"x\":\"{}\"}}", "x".repeat(100_000))),
+            id => exchange.answer("", &good(id).to_string()),
+        }
+    });
+    let ask = |url: String, ids: &'static [&'static str]| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let uri = format!("{url}/api/v1/bindings/get").parse().unwrap();
+            let service = std::sync::Arc::new(Service::new(uri, None).unwrap());
+            let mut asking = tokio::task::JoinSet::new();
+            for id in ids {
+                let service = std::sync::Arc::clone(&service);
+                asking.spawn(async move { service.ask(id).await });
+            }
+            asking.join_all().await;
+            ids.iter()
+                .map(|id| service.known(id).map(|answer| answer.binding.is_some()))
+                .collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(ask(server.url(), &["b"; 20]), [Some(true); 20]);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1, "twenty callers, one question");
+    assert!(requests[0].line.starts_with("POST /api/v1/bindings/get "));
+    for (id, expected) in [
+        (&["unknown"][..], Some(false)),
+        (&["broken"], None),
+        (&["moved"], None),
+        (&["other"], None),
+        (&["huge"], None),
+    ] {
+        assert_eq!(ask(server.url(), id), [expected], "{id:?}");
+    }
+    let asked = server.requests().len();
+    assert_eq!(ask(server.url(), &["broken"; 5]), [None; 5]);
+    assert_eq!(
+        server.requests().len(),
+        asked + 1,
+        "a service in trouble is left alone for a moment"
+    );
+    assert_eq!(ask("http://127.0.0.1:1".to_owned(), &["b"]), [None]);
 }

@@ -183,6 +183,26 @@ const BAD: &[(&str, &str, &str)] = &[
         "7:10: issuer[1].issuer: this issuer is already on line 5",
     ),
     (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nprofile = \"open-agent-auth\"",
+        "6:11: issuer[0].profile: nothing says which workloads may present this issuer's tokens",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nprofile = \"open-agent-auth\"\nbinding_service = \"https://as.example.com\"\nagents = [\"wimse://a\"]",
+        "8:10: issuer[0].agents: does nothing beside `binding_service`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nagents = [\"wimse://a\"]",
+        "6:10: issuer[0].agents: does nothing without `profile = \"open-agent-auth\"`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nprofile = \"open-agent-auth\"\nbinding_service = \"http://as.example.com\"",
+        "7:19: issuer[0].binding_service: `http://as.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
         r#"name = "shop""#,
         r#"name = "the shop""#,
         "7:8: upstream[0].name: `the shop` is not a name: at most 128 letters, digits and `-`, `.`, `_`, `/`, `:`",

@@ -87,6 +87,28 @@ fn r_ver_021_a_token_dies_of_every_name_that_it_carries() {
 }
 
 #[test]
+fn r_tok_021_a_name_revokes_in_either_spelling() {
+    let payload = members(json!({
+        "agentIdentity": {"id": "urn:uuid:agent", "issuedTo": "https://idp.test|bob"},
+        "agentOperationAuthorization": {"policyId": "pol_9"},
+        "policyRef": ["pol_8"],
+    }));
+    let claims = Claims::read(
+        &members(json!({"iss": "x", "sub": "s", "aud": "a", "iat": 1, "exp": 2, "jti": "j"})),
+        &crate::token::trust::Issuer::named("x"),
+    );
+    let named = Named::of("x", &claims.unwrap(), &[0; 32], &payload);
+    for revoked in [
+        json!({"agent": "urn:uuid:agent"}),
+        json!({"sub": "bob"}),
+        json!({"policy_id": "pol_9"}),
+        json!({"policy_id": "pol_8"}),
+    ] {
+        assert!(set(std::slice::from_ref(&revoked)).find(&named, NOW).is_some(), "{revoked}");
+    }
+}
+
+#[test]
 fn a_name_of_another_kind_value_or_issuer_revokes_nothing() {
     let named = everything();
     for revoked in [
