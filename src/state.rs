@@ -93,6 +93,8 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         overlay,
         catalog,
         issuers: resource.issuers.clone(),
+        opaque_issuer: resource.opaque_issuer,
+        introspected: resource.introspected,
         scopes: resource.scopes.clone(),
         scopes_suffice: resource.authorization == config::Authorization::Scope,
         observed: resource.mode == config::Mode::Observe,

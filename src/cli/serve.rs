@@ -386,7 +386,58 @@ impl Engine {
         self.register_labelled_gauges();
     }
 
+    /// How old the news is that tokens were taken back, and how the issuers answered.
+    fn register_liveness_gauges(&self) {
+        let serving = Arc::clone(&self.serving);
+        self.metrics.gauges(
+            "opgate_revocation_feed_age_seconds",
+            "Time since an issuer's feed of revocations was confirmed",
+            "issuer",
+            move || {
+                let now = clock::now();
+                let ages = serving.load().facts.feed_ages();
+                ages.into_iter()
+                    .filter_map(|(issuer, at)| Some((issuer.into(), now.since(at?).as_secs_f64())))
+                    .collect()
+            },
+        );
+        let serving = Arc::clone(&self.serving);
+        self.metrics.gauges(
+            "opgate_status_list_age_seconds",
+            "Time since the oldest status list of an issuer was fetched",
+            "issuer",
+            move || {
+                let now = clock::now();
+                let ages = serving.load().facts.list_ages();
+                ages.into_iter()
+                    .map(|(issuer, at)| (issuer.into(), now.since(at).as_secs_f64()))
+                    .collect()
+            },
+        );
+        let serving = Arc::clone(&self.serving);
+        self.metrics.gauges(
+            "opgate_introspections",
+            "Introspections since the configuration was loaded, by what the issuer said",
+            "result",
+            move || {
+                let [active, inactive] = serving.load().facts.introspections();
+                vec![("active".into(), wide(active)), ("inactive".into(), wide(inactive))]
+            },
+        );
+        let serving = Arc::clone(&self.serving);
+        self.metrics.gauges(
+            "opgate_liveness_failures",
+            "Lists, feeds and answers that an issuer did not give since the configuration was loaded",
+            "issuer",
+            move || {
+                let failures = serving.load().facts.liveness_failures();
+                failures.into_iter().map(|(issuer, count)| (issuer.into(), wide(count))).collect()
+            },
+        );
+    }
+
     fn register_labelled_gauges(&self) {
+        self.register_liveness_gauges();
         let serving = Arc::clone(&self.serving);
         self.metrics.gauges(
             "opgate_issuer_keys_age_seconds",

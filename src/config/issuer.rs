@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::liveness::liveness;
 use super::problem::nearest;
 use super::raw::Section;
 use super::reading::{Reading, Seen};
@@ -30,12 +31,16 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     let keys = keys(section, into);
     let binding_service = binding_service(section, into);
     let ca = into.file(section, "ca");
-    if ca.is_some() && matches!(keys, KeySource::File(_)) && binding_service.is_none() {
+    let fetches =
+        ["binding_service", "revocation_feed", "introspection", "status", "status_list_hosts"];
+    let fetches = fetches.iter().any(|key| section.has(key));
+    if ca.is_some() && matches!(keys, KeySource::File(_)) && !fetches {
         let place = section.place_of("ca");
         let hint = "leave it out, or let the keys be fetched";
         into.problems.warn(&place, "does nothing beside `jwks_file`: nothing is fetched", hint);
     }
     check_workloads(section, profile, into);
+    let (trusted_liveness, liveness) = liveness(section, id.as_deref(), into);
     let types = section.texts("allow_typ");
     let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
     let by_profile = profile == Profile::OpenAgentAuth && !section.has("allow_typ");
@@ -54,9 +59,10 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         agent_identity_issuers: texts(section, "agent_identity_issuers"),
         has_binding_service: binding_service.is_some(),
         agents: texts(section, "agents"),
+        liveness: trusted_liveness,
     };
     let refresh = section.duration("refresh");
-    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh, binding_service, ca })
+    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh, binding_service, ca, liveness })
 }
 
 fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
@@ -158,7 +164,7 @@ fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
 }
 
 /// A URL on which trust rests: nobody on the way may change what it answers.
-fn secured(text: &str) -> Result<(), Wrong> {
+pub(super) fn secured(text: &str) -> Result<(), Wrong> {
     let url = Url::parse(text)?;
     if url.secure || url.is_loopback() {
         return Ok(());

@@ -7,6 +7,7 @@
 mod audit;
 mod gate;
 mod issuer;
+mod liveness;
 mod load;
 mod operation;
 mod parse;
@@ -198,8 +199,59 @@ pub struct IssuerConfig {
     pub refresh: Duration,
     /// `binding_service`: where it is asked which workload an agent is bound to.
     pub binding_service: Option<http::Uri>,
-    /// `ca`: roots for fetching its keys and asking its services, instead of the machine's.
+    /// `ca`: roots for whatever is asked of it, instead of the machine's.
     pub ca: Option<PathBuf>,
+    /// Where it says that tokens were taken back.
+    pub liveness: LivenessConfig,
+}
+
+/// Where an issuer says that tokens were taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LivenessConfig {
+    /// `status_max_age`: the longest that a status list is used.
+    pub status_max_age: Duration,
+    /// `revocation_feed`, `revocation_interval`
+    pub feed: Option<FeedConfig>,
+    /// `introspection`
+    pub introspection: Option<IntrospectionConfig>,
+}
+
+/// An issuer's feed of revocations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// `revocation_feed`: where it is.
+    pub uri: http::Uri,
+    /// `revocation_interval` between two polls.
+    pub interval: Duration,
+}
+
+/// `issuer.introspection`: where the issuer is asked of a token (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionConfig {
+    /// `endpoint`
+    pub endpoint: http::Uri,
+    /// `client_id`: as whom the gate asks, and for whom signed answers are.
+    pub client_id: Box<str>,
+    /// How it shows that it is that client.
+    pub authentication: ClientAuthentication,
+    /// `cache`: the longest that an answer is taken without asking again.
+    pub cache: Duration,
+}
+
+/// How the gate authenticates to an authorization server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// `client_certificate`, `client_key`: `tls_client_auth` (RFC 8705 §2).
+    Certificate(PathBuf, PathBuf),
+    /// `key`, `key_id`: `private_key_jwt` (RFC 7523 §2.2).
+    PrivateKey {
+        /// The key, in PEM.
+        path: PathBuf,
+        /// Its `kid`.
+        key_id: Option<Box<str>>,
+    },
+    /// `secret`: `client_secret_basic` (RFC 6749 §2.3.1).
+    Secret(secret::Reference),
 }
 
 /// Where an issuer's keys come from.
@@ -307,6 +359,10 @@ pub struct Resource {
     pub upstream: usize,
     /// `issuers`: indexes into [`Config::issuers`].
     pub issuers: Vec<usize>,
+    /// `opaque_tokens`: index into [`Config::issuers`].
+    pub opaque_issuer: Option<usize>,
+    /// `introspection = "always"`: the issuer is asked of every token.
+    pub introspected: bool,
     /// `mode`
     pub mode: Mode,
     /// `authorization`

@@ -56,6 +56,9 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let upstreams = upstream::upstreams(&upstream_tables, into);
     let resources =
         resource::resources(&file.tables("resource"), &issuer_names, &upstream_names, into);
+    if let (Some(resources), Some(issuers)) = (&resources, &issuers) {
+        resource::check_introspection(&file.tables("resource"), resources, issuers, into);
+    }
     let audit = audit::audit(file, into)?;
     let revocations = revocations::file(file, &audit, into);
     Some(Config {

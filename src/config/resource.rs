@@ -7,7 +7,7 @@ use super::raw::Section;
 use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{Authorization, Guidance, Mode, Resource, operation};
+use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, operation};
 
 /// `None` where one is wrong.
 pub(super) fn resources(
@@ -26,10 +26,12 @@ pub(super) fn resources(
                 .text("upstream")
                 .and_then(|(name, place)| upstreams.find(name, &place, "`[[upstream]]`", into));
             let accepted = accepted(section, issuers, into);
+            let opaque = opaque_issuer(section, accepted.as_deref(), issuers, into);
             if let Some(accepted) = &accepted {
                 authorization_servers(section, accepted, issuers, into);
             }
-            resource(section, identity, upstream, accepted, into)
+            let resource = resource(section, identity, upstream, accepted, into)?;
+            Some(Resource { opaque_issuer: opaque, ..resource })
         })
         .collect();
     read.into_iter().collect()
@@ -64,6 +66,8 @@ fn resource(
         authority,
         upstream: upstream?,
         issuers: issuers?,
+        opaque_issuer: None,
+        introspected: section.text_or_default("introspection").0 == "always",
         mode: match section.text_or_default("mode").0 {
             "observe" => Mode::Observe,
             _ => Mode::Enforce,
@@ -168,6 +172,43 @@ fn accepted(
         named.iter().map(|(name, place)| issuers.find(name, place, "`[[issuer]]`", into)).collect();
     let found: Option<BTreeSet<usize>> = found.into_iter().collect();
     Some(found?.into_iter().collect())
+}
+
+/// The issuer that is asked of tokens which name none; it is one of those that are accepted.
+fn opaque_issuer(
+    section: &Section<'_>,
+    accepted: Option<&[usize]>,
+    issuers: &Names<'_>,
+    into: &mut Reading<'_>,
+) -> Option<usize> {
+    let (name, place) = section.text("opaque_tokens")?;
+    let index = issuers.find(name, &place, "`[[issuer]]`", into)?;
+    if accepted.is_some_and(|accepted| !accepted.contains(&index)) {
+        into.problems.add(&place, "is not one of the `issuers` of this resource");
+    }
+    Some(index)
+}
+
+/// Whoever is to be asked must have an endpoint to be asked at.
+pub(super) fn check_introspection(
+    tables: &[Section<'_>],
+    resources: &[Resource],
+    issuers: &[IssuerConfig],
+    into: &mut Reading<'_>,
+) {
+    for (section, resource) in tables.iter().zip(resources) {
+        let opaque = resource.opaque_issuer.map(|index| ("opaque_tokens", index));
+        let always = resource.issuers.iter().map(|index| ("introspection", *index));
+        let asked = opaque.into_iter().chain(always.filter(|_| resource.introspected));
+        for (key, index) in asked {
+            let Some(issuer) = issuers.get(index) else { continue };
+            if issuer.liveness.introspection.is_none() {
+                let id = value::shown(&issuer.trust.id);
+                let message = format!("`{id}` has no `[issuer.introspection]` to be asked at");
+                into.problems.add(&section.place_of(key), message);
+            }
+        }
+    }
 }
 
 /// R-VER-032: metadata must not send agents to a server whose tokens are refused, nor hide one whose

@@ -19,6 +19,7 @@ pub fn admit(
 ) -> Result<Presenter, Stop> {
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
+    revoked::introspect(call, grant, facts)?;
     let presenter = Presenter::default();
     binding::check(grant, &presenter, facts)?;
     Ok(presenter)

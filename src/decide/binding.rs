@@ -202,6 +202,7 @@ mod tests {
             known: &Known::default(),
             revoked: &Set::default(),
             now: NOW,
+            introspected: None,
             remembered: None,
             binding,
             exhausted,

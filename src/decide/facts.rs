@@ -1,15 +1,20 @@
 //! What a decision is told of the world outside, and how it asks for more.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::binding::Answer;
 use super::world::World;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::token::feed::Feed;
 use crate::token::grant::Grant;
+use crate::token::introspection::Introspected;
 use crate::token::keys::KeySet;
 use crate::token::revocation::Set;
+use crate::token::status::{Reference, StatusList};
 use crate::token::trust::Issuer;
 
 /// Why a step did not finish.
@@ -38,6 +43,54 @@ impl From<Reason> for Stop {
 pub struct Known {
     /// For each issuer of the world, its newest keys.
     pub keys: Vec<Keys>,
+    /// For each issuer of the world, what it said of tokens after it had issued them.
+    pub heard: Vec<Heard>,
+}
+
+/// What an issuer said of tokens after it had issued them.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Its status lists by their URI.
+    pub lists: Arc<HashMap<Box<str>, Listed>>,
+    /// Its newest feed of revocations.
+    pub feed: Option<Fed>,
+}
+
+/// A status list, and for how long it is good.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The list.
+    pub list: Arc<StatusList>,
+    /// When it was asked for.
+    pub fetched: Timestamp,
+    /// Until when it may be used.
+    pub until: Timestamp,
+}
+
+impl Listed {
+    /// Whether it may decide a call that came at `now`: it has not ended, or was asked for since, and
+    /// its key still is one of `keys`.
+    pub fn is_good(&self, now: Timestamp, keys: Option<&Arc<KeySet>>) -> bool {
+        (now < self.until || self.fetched >= now)
+            && keys.is_some_and(|keys| self.list.is_signed_by(keys))
+    }
+}
+
+/// A feed, and when it was last found to be the newest.
+#[derive(Clone, Debug)]
+pub struct Fed {
+    /// The feed.
+    pub feed: Arc<Feed>,
+    /// When it was asked for.
+    pub confirmed: Timestamp,
+}
+
+impl Fed {
+    /// Whether it may decide a call that came at `now`: it is at most `max_age` old, and its key, if it
+    /// was signed, still is one of `keys`.
+    pub fn is_good(&self, now: Timestamp, max_age: Duration, keys: Option<&Arc<KeySet>>) -> bool {
+        now < self.confirmed.after(max_age) && self.feed.is_signed_by(keys)
+    }
 }
 
 /// What is known of one issuer's keys.
@@ -60,6 +113,8 @@ pub struct Facts<'a> {
     pub revoked: &'a Set,
     /// The time of the call: read once, used for every comparison.
     pub now: Timestamp,
+    /// What the issuer said of the presented token.
+    pub introspected: Option<&'a Arc<Introspected>>,
     /// The grant that is remembered under the digest of the presented token.
     pub remembered: Option<&'a Arc<Grant>>,
     /// What the binding service of the grant's issuer answered about its agent's identity.
@@ -74,15 +129,61 @@ impl<'a> Facts<'a> {
         self.world.issuers.get(issuer).ok_or(Reason::IssuerUnknown.into())
     }
 
+    /// The keys of the issuer with this index, if they are there.
+    pub fn keys(&self, issuer: usize) -> Option<&'a Arc<KeySet>> {
+        match self.known.keys.get(issuer) {
+            Some(Keys::Obtained(keys)) => Some(keys),
+            Some(Keys::Missing) | None => None,
+        }
+    }
+
+    /// The status at `reference`: 0 is valid. `None` behind the end of the list.
+    pub fn status(&self, issuer: usize, reference: &Reference) -> Result<Option<u8>, Stop> {
+        let listed = self.known.heard.get(issuer).and_then(|heard| heard.lists.get(&reference.uri));
+        match listed.filter(|listed| listed.is_good(self.now, self.keys(issuer))) {
+            Some(listed) => Ok(listed.list.status(reference.index)),
+            None => Err(self.ask(
+                Need::StatusList(issuer, reference.uri.clone()),
+                Denial::about(Reason::StatusUnavailable, "status_list"),
+            )),
+        }
+    }
+
+    /// What the issuer with this index has revoked by its feed, which is at most `max_age` old.
+    pub fn feed(&self, issuer: usize, max_age: Duration) -> Result<&'a Set, Stop> {
+        let fed = self.known.heard.get(issuer).and_then(|heard| heard.feed.as_ref());
+        match fed.filter(|fed| fed.is_good(self.now, max_age, self.keys(issuer))) {
+            Some(fed) => Ok(fed.feed.set()),
+            None => Err(self.ask(
+                Need::Revocations(issuer),
+                Denial::about(Reason::RevocationsStale, "revocation_feed"),
+            )),
+        }
+    }
+
+    /// What the issuer with this index says of the presented token.
+    pub fn introspection(&self, issuer: usize) -> Result<&'a Introspected, Stop> {
+        match self.introspected.filter(|introspected| introspected.holds(self.now)) {
+            Some(introspected) => Ok(introspected),
+            None => Err(self.ask(
+                Need::Introspection(issuer),
+                Denial::about(Reason::IntrospectionUnavailable, "introspection"),
+            )),
+        }
+    }
+
+    /// Asks for a fact, or refuses where the world could not get it.
+    fn ask(&self, need: Need, without: Denial) -> Stop {
+        if self.exhausted.contains(&need) { without.into() } else { Stop::Need(need) }
+    }
+
     /// The issuer with this index and its keys.
     pub fn trusted(&self, issuer: usize) -> Result<(&'a Arc<Issuer>, &'a Arc<KeySet>), Stop> {
         let trust = self.issuer(issuer)?;
-        match self.known.keys.get(issuer) {
-            Some(Keys::Obtained(keys)) => Ok((trust, keys)),
-            Some(Keys::Missing) | None if self.exhausted.contains(&Need::Keys(issuer)) => {
-                Err(Denial::about(Reason::KeysUnavailable, "jwks").into())
-            }
-            Some(Keys::Missing) | None => Err(Stop::Need(Need::Keys(issuer))),
+        let without = Denial::about(Reason::KeysUnavailable, "jwks");
+        match self.keys(issuer) {
+            Some(keys) => Ok((trust, keys)),
+            None => Err(self.ask(Need::Keys(issuer), without)),
         }
     }
 

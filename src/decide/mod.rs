@@ -25,8 +25,8 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::policy::algebra;
 use crate::token::extract::Credentials;
-use crate::token::grant::{Grant, Recheck};
-use crate::token::verify::{Halt, Unverified};
+use crate::token::grant::{Grant, Origin, Recheck};
+use crate::token::verify::{self, Halt, Unverified};
 
 /// Turns a presented token into a grant (`verification.md` steps 10a to 10h, 14, 16, 17).
 ///
@@ -39,6 +39,12 @@ pub fn authenticate(
 ) -> Result<Arc<Grant>, Stop> {
     if let Some(grant) = remembered(call, facts)? {
         return Ok(grant);
+    }
+    if let Some(issuer) = opaque_issuer(call, credentials) {
+        let answer = facts.introspection(issuer)?;
+        let trust = facts.issuer(issuer)?;
+        let grant = verify::introspected(answer, trust, credentials.digest, facts.now)?;
+        return Ok(Arc::new(grant));
     }
     let token = Unverified::read(credentials.token, credentials.digest)?;
     let hint = token.issuer_hint()?;
@@ -57,12 +63,22 @@ pub fn authenticate(
     }
 }
 
+/// The issuer to ask of a token that is no JWT: an opaque one names none, so a resource takes those of
+/// one issuer.
+fn opaque_issuer(call: &Call<'_>, credentials: &Credentials<'_>) -> Option<usize> {
+    let is_jwt = credentials.token.token().bytes().filter(|byte| *byte == b'.').count() == 2;
+    call.resource().opaque_issuer.filter(|_| !is_jwt)
+}
+
 fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, Stop> {
     let Some(grant) = facts.remembered else { return Ok(None) };
-    let named = call.resource().issuer_named(&grant.issuer().id, facts.world);
-    let index = named.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
-    let (trust, keys) = facts.trusted(index)?;
-    match grant.recheck(trust, keys, facts.now) {
+    let index = match grant.origin() {
+        Origin::Signed(_) => call.resource().issuer_named(&grant.issuer().id, facts.world),
+        // Another resource may ask another issuer of the same text.
+        Origin::Introspected { .. } => call.resource().opaque_issuer,
+    };
+    let Some(index) = index else { return Ok(None) };
+    match grant.recheck(facts.issuer(index)?, facts.keys(index), facts.now) {
         Recheck::Stands => Ok(Some(Arc::clone(grant))),
         Recheck::Ended(denial) => Err(denial.into()),
         Recheck::Stale => Ok(None),

@@ -33,6 +33,10 @@ pub struct Resource {
     pub overlay: Catalog,
     /// The issuers it trusts: indexes into [`World::issuers`].
     pub issuers: Vec<usize>,
+    /// The issuer whose opaque tokens it takes: an index into [`World::issuers`].
+    pub opaque_issuer: Option<usize>,
+    /// Whether the issuer is asked of every token, of a JWT too.
+    pub introspected: bool,
     /// The scopes required of every operation.
     pub scopes: Vec<Box<str>>,
     /// Whether scopes suffice.
@@ -48,6 +52,11 @@ pub struct Resource {
 }
 
 impl World {
+    /// The index of the issuer called `id`.
+    pub fn issuer_called(&self, id: &str) -> Option<usize> {
+        self.issuers.iter().position(|issuer| *issuer.id == *id)
+    }
+
     /// Whether a request may use `method` at all. `TRACE` echoes credentials and is never known.
     pub fn knows_method(&self, method: &Method) -> bool {
         matches!(

@@ -82,10 +82,10 @@ impl Source {
     /// Meets a need of a decision: fetches, unless another caller just did. New keys, if there are any.
     pub async fn meet(&self, need: &Need) -> Option<KeySet> {
         let mut attempts = self.attempts.lock().await;
-        let (last, interval) = match need {
-            Need::Keys(_) => (&mut attempts.last, FIRST_INTERVAL),
-            Need::NewerKeys(_) => (&mut attempts.last_forced, FORCED_INTERVAL),
-            Need::Binding { .. } => return None,
+        let (last, interval) = if matches!(need, Need::NewerKeys(_)) {
+            (&mut attempts.last_forced, FORCED_INTERVAL)
+        } else {
+            (&mut attempts.last, FIRST_INTERVAL)
         };
         let now = clock::instant();
         if last.is_some_and(|at| now.duration_since(at) < interval) {

@@ -1,6 +1,9 @@
 //! Facts (the policy information point): what a decision may ask of the world, and what is remembered.
 
 pub mod bindings;
+mod hearing;
+pub mod introspection;
 pub mod jwks;
+pub mod liveness;
 pub mod revocation;
 pub mod store;

@@ -167,7 +167,7 @@ impl Revocations {
         &self.signal
     }
 
-    /// Every revocation in force at `now`, in the order in which they were made.
+    /// Every revocation in force at `now`, the oldest first.
     pub fn list(&self, now: Timestamp) -> Vec<Revocation> {
         self.ledger().entries.values().filter(|one| one.is_in_force(now)).cloned().collect()
     }

@@ -8,12 +8,14 @@ use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
 use super::bindings::Service;
+use super::introspection::SetUpError;
 use super::jwks::Source;
+use super::liveness::Liveness;
 use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
-use crate::decide::facts::{Facts, Keys, Known, Stop};
+use crate::decide::facts::{Facts, Heard, Keys, Known, Stop};
 use crate::decide::world::World;
 use crate::decide::{self, revoked};
 use crate::model::need::Need;
@@ -34,10 +36,12 @@ const PRIME_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Store {
     /// Replaced whole whenever an issuer's keys change; readers never wait.
-    known: ArcSwap<Known>,
+    pub(super) known: ArcSwap<Known>,
     sources: Vec<Source>,
     /// For each issuer its binding service, where it has one.
     bindings: Vec<Option<Service>>,
+    /// For each issuer, where it says that tokens were taken back.
+    pub(super) liveness: Vec<Liveness>,
     /// The operator's own, which outlive every configuration.
     revocations: Arc<Revocations>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
@@ -54,6 +58,8 @@ pub struct Settling<'a> {
     pub world: &'a World,
     /// The time of the call.
     pub now: Timestamp,
+    /// What was presented, where an issuer may be asked of it.
+    pub credentials: Option<&'a Credentials<'a>>,
     /// The grant that is remembered for the presented token.
     pub remembered: Option<&'a Arc<Grant>>,
 }
@@ -64,20 +70,23 @@ impl Store {
     pub fn new(
         config: &Config,
         revocations: &Arc<Revocations>,
+        environment: &dyn Fn(&str) -> Option<String>,
         previous: Option<&Self>,
-    ) -> Result<Self, TlsError> {
+    ) -> Result<Self, SetUpError> {
         let sources: Vec<_> =
             config.issuers.iter().cloned().map(Source::new).collect::<Result<_, _>>()?;
-        let inherited = |issuer| previous.and_then(|previous| previous.keys_of(issuer));
-        let keys = config
+        let liveness = config.issuers.iter().map(|issuer| Liveness::new(issuer, environment));
+        let liveness = liveness.collect::<Result<_, _>>()?;
+        let inherited = |issuer| previous.and_then(|previous| previous.known_of(issuer));
+        let (keys, heard) = config
             .issuers
             .iter()
-            .map(|issuer| inherited(issuer).map_or(Keys::Missing, Keys::Obtained))
-            .collect();
+            .map(|issuer| inherited(issuer).unwrap_or((Keys::Missing, Heard::default())))
+            .unzip();
         let bindings = config.issuers.iter().map(binding_service).collect::<Result<_, _>>()?;
         Ok(Self {
             bindings,
-            known: ArcSwap::from_pointee(Known { keys }),
+            known: ArcSwap::from_pointee(Known { keys, heard }),
             memo: previous.map_or_else(
                 || Arc::new(Cache::new(config.limits.token_cache)),
                 |previous| Arc::clone(&previous.memo),
@@ -85,6 +94,7 @@ impl Store {
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
             revocations: Arc::clone(revocations),
             sources,
+            liveness,
         })
     }
 
@@ -97,8 +107,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Arc<Grant>, Denial> {
         let remembered = self.memo.get(&credentials.digest);
-        let with = Settling { world, now, remembered: remembered.as_ref() };
         let step = |facts: &Facts<'_>| decide::authenticate(call, credentials, facts);
+        let presented = Some(credentials);
+        let with = Settling { world, now, credentials: presented, remembered: remembered.as_ref() };
         let grant = self.settle(&with, step).await?;
         if !remembered.is_some_and(|known| Arc::ptr_eq(&known, &grant)) {
             self.memo.insert(credentials.digest, Arc::clone(&grant));
@@ -131,7 +142,7 @@ impl Store {
         let mut exhausted = Vec::new();
         let mut need = first;
         for _ in 1..MAX_ROUNDS {
-            self.meet(&need).await;
+            self.meet(&need, with).await;
             exhausted.push(need);
             match self.take(step, with, &exhausted) {
                 Ok(done) => return Ok(done),
@@ -149,11 +160,20 @@ impl Store {
         exhausted: &[Need],
     ) -> Result<T, Stop> {
         let (known, revoked) = (self.known.load(), self.revocations.current());
-        let Settling { world, now, remembered } = *with;
+        let Settling { world, now, credentials, remembered } = *with;
+        let introspected =
+            credentials.and_then(|presented| self.introspected(presented, exhausted));
         let binding = remembered.and_then(|grant| self.binding(grant));
-        let binding = binding.as_deref();
-        let revoked = &revoked;
-        step(&Facts { world, known: &known, revoked, now, remembered, binding, exhausted })
+        step(&Facts {
+            world,
+            known: &known,
+            revoked: &revoked,
+            now,
+            introspected: introspected.as_ref(),
+            remembered,
+            binding: binding.as_deref(),
+            exhausted,
+        })
     }
 
     /// What is known of the binding of the grant's agent.
@@ -170,7 +190,7 @@ impl Store {
     /// Whether a grant that was admitted is still good by all that is known here: nothing is fetched
     /// for a stream that is already open.
     pub fn standing(&self, world: &World, grant: &Grant, now: Timestamp) -> Result<(), Denial> {
-        let with = Settling { world, now, remembered: None };
+        let with = Settling { world, now, credentials: None, remembered: None };
         match self.take(&|facts: &Facts<'_>| revoked::check(grant, facts), &with, &[]) {
             Err(Stop::Refuse(denial)) => Err(denial),
             Ok(()) | Err(Stop::Need(_)) => Ok(()),
@@ -187,7 +207,10 @@ impl Store {
         let mut fetches = JoinSet::new();
         for issuer in 0..self.sources.len() {
             let store = Arc::clone(self);
-            fetches.spawn(async move { store.refresh(issuer).await });
+            fetches.spawn(async move {
+                store.refresh(issuer).await;
+                store.meet_feed(issuer, clock::now()).await;
+            });
         }
         let all = async { while fetches.join_next().await.is_some() {} };
         drop(tokio::time::timeout(PRIME_TIMEOUT, all).await);
@@ -205,6 +228,7 @@ impl Store {
                     failed = !store.refresh(issuer).await;
                 }
             });
+            tasks.spawn(Arc::clone(self).keep_hearing(issuer));
         }
         tasks
     }
@@ -213,8 +237,10 @@ impl Store {
     pub fn without_keys(&self) -> Vec<Box<str>> {
         let known = self.known.load();
         let missing = known.keys.iter().zip(&self.sources);
+        // One that is asked of each of its tokens need not have keys at all.
+        let is_asked = |source: &Source| source.config().liveness.introspection.is_some();
         missing
-            .filter(|(keys, _)| matches!(keys, Keys::Missing))
+            .filter(|(keys, source)| matches!(keys, Keys::Missing) && !is_asked(source))
             .map(|(_, source)| source.config().trust.id.clone())
             .collect()
     }
@@ -226,19 +252,26 @@ impl Store {
         issuers.zip(confirmed.iter().copied()).collect()
     }
 
-    async fn meet(&self, need: &Need) {
-        let (Need::Keys(issuer) | Need::NewerKeys(issuer) | Need::Binding { issuer, .. }) = need;
-        if let Need::Binding { identity, .. } = need {
-            if let Some(Some(service)) = self.bindings.get(*issuer) {
-                service.ask(identity).await;
+    async fn meet(&self, need: &Need, with: &Settling<'_>) {
+        match need {
+            Need::Binding { issuer, identity } => {
+                if let Some(Some(service)) = self.bindings.get(*issuer) {
+                    service.ask(identity).await;
+                }
             }
-            return;
+            Need::Keys(issuer) | Need::NewerKeys(issuer) => self.meet_keys(*issuer, need).await,
+            Need::Introspection(issuer) => self.introspect(*issuer, with).await,
+            Need::Revocations(issuer) => self.meet_feed(*issuer, with.now).await,
+            Need::StatusList(issuer, uri) => self.meet_list(*issuer, uri, with.now).await,
         }
-        if let Some(source) = self.sources.get(*issuer)
+    }
+
+    pub(super) async fn meet_keys(&self, issuer: usize, need: &Need) {
+        if let Some(source) = self.sources.get(issuer)
             && let Some(keys) = source.meet(need).await
         {
-            self.publish(*issuer, keys);
-            self.confirm(*issuer);
+            self.publish(issuer, keys);
+            self.confirm(issuer);
         }
     }
 
@@ -279,19 +312,28 @@ impl Store {
     }
 
     fn has_keys(&self, issuer: usize) -> bool {
-        matches!(self.known.load().keys.get(issuer), Some(Keys::Obtained(_)))
+        self.keys_at(issuer).is_some()
     }
 
-    fn keys_of(&self, issuer: &IssuerConfig) -> Option<Arc<KeySet>> {
+    pub(super) fn keys_at(&self, issuer: usize) -> Option<Arc<KeySet>> {
+        match self.known.load().keys.get(issuer) {
+            Some(Keys::Obtained(keys)) => Some(Arc::clone(keys)),
+            Some(Keys::Missing) | None => None,
+        }
+    }
+
+    /// What is known of an issuer that is configured as here.
+    fn known_of(&self, issuer: &IssuerConfig) -> Option<(Keys, Heard)> {
         let same = |source: &Source| {
             let own = source.config();
             own.trust.id == issuer.trust.id && own.keys == issuer.keys && own.ca == issuer.ca
         };
         let index = self.sources.iter().position(same)?;
-        match self.known.load().keys.get(index) {
-            Some(Keys::Obtained(keys)) => Some(Arc::clone(keys)),
-            Some(Keys::Missing) | None => None,
-        }
+        let own = self.sources.get(index)?.config();
+        let known = self.known.load();
+        let is_same = own.trust == issuer.trust && own.liveness == issuer.liveness;
+        let heard = known.heard.get(index).filter(|_| is_same).cloned().unwrap_or_default();
+        Some((known.keys.get(index).cloned()?, heard))
     }
 }
 

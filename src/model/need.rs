@@ -14,4 +14,10 @@ pub enum Need {
     Keys(usize),
     /// A newer key set of the issuer with this index: the one at hand lacks the key a token names.
     NewerKeys(usize),
+    /// What the issuer with this index says now of the token that is presented.
+    Introspection(usize),
+    /// The newest feed of revocations of the issuer with this index.
+    Revocations(usize),
+    /// The status list of the issuer with this index that is found at this URI.
+    StatusList(usize, Box<str>),
 }

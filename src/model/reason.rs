@@ -94,18 +94,28 @@ reasons! {
     IssuedInFuture => "issued_in_future",
     /// `iss` is not an issuer of this resource (401).
     IssuerUnknown => "issuer_unknown",
+    /// The issuer cannot be asked whether the token is active (503).
+    IntrospectionUnavailable => "introspection_unavailable",
     /// The issuer's keys were never obtained (503).
     KeysUnavailable => "keys_unavailable",
     /// No key of the issuer fits the token (401).
     KeyUnknown => "key_unknown",
     /// `exp` minus `iat` is longer than the issuer is allowed (401).
     LifetimeTooLong => "lifetime_too_long",
+    /// The issuer's feed of revocations is older than allowed (503).
+    RevocationsStale => "revocations_stale",
     /// The signature does not verify (401).
     SignatureInvalid => "signature_invalid",
-    /// The token refers to a status list that cannot be checked (401).
+    /// The status list says that the token is not valid, or does not hold it (401).
+    StatusInvalid => "status_invalid",
+    /// The status list that the token refers to cannot be had, or not fresh enough (503).
+    StatusUnavailable => "status_unavailable",
+    /// The token refers to a status that cannot be checked (401).
     StatusUnchecked => "status_unchecked",
     /// `exp` has passed (401).
     TokenExpired => "token_expired",
+    /// The issuer says that the token is not active (401).
+    TokenInactive => "token_inactive",
     /// Not a compact JWS of strict base64url and strict JSON within the bounds (401).
     TokenMalformed => "token_malformed",
     /// `nbf` lies in the future (401).
@@ -152,6 +162,7 @@ impl Reason {
     }
 
     /// The stage of `verification.md` that the reason belongs to.
+    #[expect(clippy::too_many_lines, reason = "one table, read row by row")]
     pub const fn stage(self) -> Stage {
         match self {
             Self::AuthorityUnknown
@@ -183,13 +194,18 @@ impl Reason {
             | Self::DelegationUnverified
             | Self::ForeignToken
             | Self::IssuedInFuture
+            | Self::IntrospectionUnavailable
             | Self::IssuerUnknown
             | Self::KeyUnknown
             | Self::KeysUnavailable
             | Self::LifetimeTooLong
+            | Self::RevocationsStale
             | Self::SignatureInvalid
+            | Self::StatusInvalid
+            | Self::StatusUnavailable
             | Self::StatusUnchecked
             | Self::TokenExpired
+            | Self::TokenInactive
             | Self::TokenMalformed
             | Self::TokenNotYetValid
             | Self::TokenRevoked

@@ -76,7 +76,7 @@ async fn decide<'a>(
     let world = &snapshot.world;
     let grant = facts.authenticate(world, call, credentials, now).await?;
     let grant = &*found.grant.insert(grant);
-    let with = Settling { world, now, remembered: Some(grant) };
+    let with = Settling { world, now, credentials: Some(credentials), remembered: Some(grant) };
     let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
     found.presenter = Some(facts.settle(&with, admitted).await?);
     check_length(&parts.headers, snapshot.config.resources.get(call.resource_index()))?;

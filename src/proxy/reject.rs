@@ -149,7 +149,9 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::KeyUnknown
         | Reason::LifetimeTooLong
         | Reason::SignatureInvalid
+        | Reason::StatusInvalid
         | Reason::StatusUnchecked
+        | Reason::TokenInactive
         | Reason::TokenMalformed
         | Reason::TokenNotYetValid
         | Reason::TokenRevoked
@@ -157,7 +159,10 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::AuditOverloaded
         | Reason::AuditUnavailable
         | Reason::BindingUnavailable
+        | Reason::IntrospectionUnavailable
         | Reason::KeysUnavailable
+        | Reason::RevocationsStale
+        | Reason::StatusUnavailable
         | Reason::UpstreamOverloaded => UNAVAILABLE,
         Reason::AuthenticationInsufficient => shape(
             StatusCode::UNAUTHORIZED,

@@ -8,9 +8,9 @@ use super::metadata::Metadata;
 use super::upstream::{BuildError as UpstreamError, Upstream};
 use crate::config::secret::SecretError;
 use crate::config::{self, Config};
+use crate::facts::introspection::SetUpError;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
-use crate::runtime::dial::TlsError;
 use crate::state::{self, Snapshot};
 
 /// A configuration at work.
@@ -45,9 +45,9 @@ pub enum BuildError {
     /// The operations cannot be compiled.
     #[error(transparent)]
     State(#[from] state::BuildError),
-    /// Certificates for outbound connections cannot be used.
-    #[error("certificates for fetching keys cannot be used")]
-    Tls(#[from] TlsError),
+    /// A key, secret or certificate for asking an issuer cannot be used.
+    #[error("an issuer cannot be asked")]
+    Issuer(#[from] SetUpError),
     /// An upstream cannot be built.
     #[error("upstream `{upstream}` cannot be built")]
     Upstream {
@@ -70,7 +70,7 @@ impl Serving {
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
         let known = previous.map(|previous| &*previous.facts);
-        let facts = Arc::new(Store::new(&config, revocations, known)?);
+        let facts = Arc::new(Store::new(&config, revocations, environment, known)?);
         facts.prime().await;
         Ok(Self {
             metadata: Metadata::build(&config),

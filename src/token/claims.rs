@@ -59,9 +59,6 @@ impl Claims {
     /// Checks the dates against `now` (RFC 7519 §4.1.4–6; `tokens.md` §3).
     pub fn check_dates(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Denial> {
         self.check_current(issuer, now)?;
-        if self.issued.before(issuer.leeway) > now {
-            return Err(Denial::about(Reason::IssuedInFuture, "iat"));
-        }
         if self.expires < self.issued {
             return Err(malformed("exp"));
         }
@@ -78,6 +75,10 @@ impl Claims {
         }
         if self.not_before.is_some_and(|start| start.before(issuer.leeway) > now) {
             return Err(Denial::about(Reason::TokenNotYetValid, "nbf"));
+        }
+        // A clock that was set back makes this wrong too.
+        if self.issued.before(issuer.leeway) > now {
+            return Err(Denial::about(Reason::IssuedInFuture, "iat"));
         }
         Ok(())
     }

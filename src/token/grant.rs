@@ -7,10 +7,11 @@ use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
 use super::details::Entry;
-use super::keys::KeySet;
+use super::keys::{KeySet, Signer};
 use super::policies::{PolicyId, PolicyRef};
 use super::revocation::Named;
-use super::trust::{Algorithm, Issuer};
+use super::status::Reference;
+use super::trust::Issuer;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -18,10 +19,7 @@ use crate::model::written::Written;
 /// A verified token: signature, issuer, type, dates and shape have been checked.
 pub struct Grant {
     pub(super) issuer: Arc<Issuer>,
-    /// The keys it was verified with, to notice when they have changed.
-    pub(super) keys: Arc<KeySet>,
-    pub(super) key: Box<[u8]>,
-    pub(super) algorithm: Algorithm,
+    pub(super) origin: Origin,
     pub(super) digest: [u8; 32],
     pub(super) claims: Claims,
     pub(super) entries: Vec<Entry>,
@@ -29,7 +27,22 @@ pub struct Grant {
     pub(super) members: Members,
     pub(super) authentication: Authentication,
     pub(super) named: Named,
+    pub(super) status: Option<Reference>,
     pub(super) written: OnceLock<Written>,
+}
+
+/// What a grant rests on.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// The issuer said that the token is active, which holds for a while (RFC 7662).
+    Introspected {
+        /// When it was asked: a later answer is another one.
+        asked: Timestamp,
+        /// Until when the answer is taken.
+        until: Timestamp,
+    },
+    /// The issuer signed the token with this key.
+    Signed(Signer),
 }
 
 /// A policy that the token carries or names and that must be true for every operation.
@@ -44,10 +57,18 @@ pub enum Boundary {
 impl Grant {
     /// Whether a remembered grant still stands: nothing that it rests on has changed, and its time
     /// has neither ended nor not begun.
-    pub fn recheck(&self, issuer: &Arc<Issuer>, keys: &Arc<KeySet>, now: Timestamp) -> Recheck {
+    pub fn recheck(
+        &self,
+        issuer: &Arc<Issuer>,
+        keys: Option<&Arc<KeySet>>,
+        now: Timestamp,
+    ) -> Recheck {
         let is_same_trust = Arc::ptr_eq(&self.issuer, issuer) || self.issuer == *issuer;
-        let is_same_key = Arc::ptr_eq(&self.keys, keys) || keys.holds(&self.key, self.algorithm);
-        if !is_same_trust || !is_same_key {
+        let is_same_origin = match &self.origin {
+            Origin::Introspected { until, .. } => now < *until,
+            Origin::Signed(signer) => keys.is_some_and(|keys| signer.is_from(keys)),
+        };
+        if !is_same_trust || !is_same_origin {
             return Recheck::Stale;
         }
         let dates = self.claims.check_current(issuer, now);
@@ -80,6 +101,16 @@ impl Grant {
     /// The policies that bound it, in the order of `policy.md` §3.
     pub fn boundaries(&self) -> &[Boundary] {
         &self.boundaries
+    }
+
+    /// What it rests on.
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Where its status is kept.
+    pub const fn status(&self) -> Option<&Reference> {
+        self.status.as_ref()
     }
 
     /// Everything that it can be revoked by.

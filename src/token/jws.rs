@@ -57,6 +57,13 @@ impl<'a> Jws<'a> {
 }
 
 impl Header {
+    /// Whether `typ` is this media type, with or without `application/` (RFC 7515 §4.1.9).
+    pub fn is_of_type(&self, expected: &str) -> bool {
+        let lower = self.kind.as_ref().map(|kind| kind.to_ascii_lowercase());
+        let bare = lower.as_deref().map(|kind| kind.strip_prefix("application/").unwrap_or(kind));
+        bare == Some(expected)
+    }
+
     fn read(members: &Map<String, Value>) -> Result<Self, Denial> {
         // We implement no extension, so whatever is critical is unknown (RFC 7515 §4.1.11).
         if members.contains_key("crit") {

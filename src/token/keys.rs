@@ -2,6 +2,7 @@
 //! (RFC 7517; `verification.md` step 10e).
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{self, ParsedPublicKey};
 use base64::Engine;
@@ -33,6 +34,35 @@ pub struct Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({:?}, {:?})", self.id, self.algorithms)
+    }
+}
+
+/// The key that verified something, for as long as what it verified is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct Signer {
+    /// The set it was found in, to notice when that has changed.
+    keys: Arc<KeySet>,
+    public: Box<[u8]>,
+    /// `None` for a signer of nothing, which is in no set.
+    algorithm: Option<Algorithm>,
+}
+
+impl Signer {
+    /// `key` of `keys`, which verified with `algorithm`.
+    pub fn new(keys: &Arc<KeySet>, key: &Key, algorithm: Algorithm) -> Self {
+        Self { keys: Arc::clone(keys), public: key.public().into(), algorithm: Some(algorithm) }
+    }
+
+    /// Whether `keys` is the very set it was found in. In another one the name that a token gives may
+    /// mean another key, or several.
+    pub fn is_from(&self, keys: &Arc<KeySet>) -> bool {
+        Arc::ptr_eq(&self.keys, keys)
+    }
+
+    /// Whether it is still one of `keys`, whatever it is called there.
+    pub fn is_of(&self, keys: &Arc<KeySet>) -> bool {
+        let Some(algorithm) = self.algorithm else { return false };
+        Arc::ptr_eq(&self.keys, keys) || keys.holds(&self.public, algorithm)
     }
 }
 

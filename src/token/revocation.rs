@@ -321,7 +321,7 @@ impl Named {
     }
 
     /// Whether `issuer` issued the token, or signed a record of its chain.
-    fn is_of(&self, issuer: &str) -> bool {
+    pub fn is_of(&self, issuer: &str) -> bool {
         self.names.iter().any(|name| name.kind == Kind::Issuer && *name.value == *issuer)
     }
 }

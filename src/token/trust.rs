@@ -86,6 +86,8 @@ pub struct Issuer {
     pub has_binding_service: bool,
     /// `agents`: the workloads that may present its tokens, where there is no such service.
     pub agents: Vec<Box<str>>,
+    /// How it says which of its tokens it has taken back.
+    pub liveness: Liveness,
 }
 
 impl Issuer {
@@ -106,6 +108,30 @@ impl Issuer {
             agent_identity_issuers: Vec::new(),
             has_binding_service: false,
             agents: Vec::new(),
+            liveness: Liveness::default(),
         }
+    }
+}
+
+/// Where an issuer says that a token is not good any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Liveness {
+    /// `status = "required"`: every token refers to a status list.
+    pub status_required: bool,
+    /// Scheme and authority, in lower case, of every server that lists are taken from.
+    pub list_origins: Vec<Box<str>>,
+    /// `revocation_max_age`, where there is a feed: an older one is none.
+    pub feed_max_age: Option<Duration>,
+}
+
+impl Liveness {
+    /// Whether a status list may be fetched from `uri`.
+    pub fn serves_lists_at(&self, uri: &str) -> bool {
+        let Ok(parsed) = uri.parse::<http::Uri>() else { return false };
+        let (Some(scheme), Some(authority)) = (parsed.scheme_str(), parsed.authority()) else {
+            return false;
+        };
+        let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
+        self.list_origins.iter().any(|listed| **listed == *origin)
     }
 }

@@ -8,13 +8,15 @@ use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
 use super::details;
-use super::grant::{Boundary, Grant};
+use super::grant::{Boundary, Grant, Origin};
+use super::introspection::{self, Answer, Introspected};
 use super::jws::{Header, Jws};
-use super::keys::{Key, KeySet, Selected};
+use super::keys::{Key, KeySet, Selected, Signer};
 use super::names;
 use super::parties;
 use super::policies::PolicyRef;
-use super::revocation::Named;
+use super::revocation::{Named, token_name};
+use super::status::Reference;
 use super::trust::{Algorithm, Issuer};
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
@@ -80,37 +82,67 @@ impl<'a> Unverified<'a> {
         keys: &Arc<KeySet>,
         now: Timestamp,
     ) -> Result<Grant, Halt> {
-        let algorithm = algorithm(&self.jws.header, issuer)?;
         let is_access_token = check_type(&self.jws.header, issuer)?;
-        let key = select(keys, &self.jws.header, algorithm)?;
-        key.verify(self.jws.signing_input, self.jws.signature, algorithm)?;
+        let signer = signer(&self.jws, issuer, keys)?;
         if *self.issuer_hint()? != *issuer.id {
             return Err(Denial::about(Reason::IssuerUnknown, "iss").into());
         }
         if !is_access_token {
             check_kind(&self.payload)?;
         }
-        let claims = Claims::read(&self.payload, issuer)?;
-        claims.check_dates(issuer, now)?;
-        parties::check_actors(&self.payload)?;
-        check_unverifiable(&self.payload)?;
-        let members = Members::read(&self.payload, issuer)?;
-        members.check_current(issuer.leeway, now)?;
-        Ok(Grant {
-            boundaries: boundaries(&self.payload, &members)?,
-            authentication: Authentication::read(&self.payload, issuer)?,
-            members,
-            entries: details::read(&self.payload)?,
-            named: Named::of(&issuer.id, &claims, &self.digest, &self.payload),
-            issuer: Arc::clone(issuer),
-            keys: Arc::clone(keys),
-            key: key.public().into(),
-            algorithm,
-            digest: self.digest,
-            claims,
-            written: OnceLock::new(),
-        })
+        Ok(grant(&self.payload, issuer, Origin::Signed(signer), self.digest, now)?)
     }
+}
+
+/// The grant of an opaque token that its issuer says is active at `now` (RFC 7662).
+pub fn introspected(
+    introspected: &Introspected,
+    issuer: &Arc<Issuer>,
+    digest: [u8; 32],
+    now: Timestamp,
+) -> Result<Grant, Denial> {
+    let Introspected { answer, asked, until } = introspected;
+    let Answer::Active(members) = answer else { return Err(Reason::TokenInactive.into()) };
+    let payload = introspection::payload(members, issuer, &token_name(&digest), *asked)?;
+    let origin = Origin::Introspected { asked: *asked, until: *until };
+    grant(&payload, issuer, origin, digest, now)
+}
+
+/// The grant of a payload that the issuer vouches for.
+fn grant(
+    payload: &Map<String, Value>,
+    issuer: &Arc<Issuer>,
+    origin: Origin,
+    digest: [u8; 32],
+    now: Timestamp,
+) -> Result<Grant, Denial> {
+    let claims = Claims::read(payload, issuer)?;
+    claims.check_dates(issuer, now)?;
+    parties::check_actors(payload)?;
+    check_unverifiable(payload)?;
+    let members = Members::read(payload, issuer)?;
+    members.check_current(issuer.leeway, now)?;
+    Ok(Grant {
+        boundaries: boundaries(payload, &members)?,
+        authentication: Authentication::read(payload, issuer)?,
+        members,
+        entries: details::read(payload)?,
+        named: Named::of(&issuer.id, &claims, &digest, payload),
+        status: Reference::read(payload, issuer)?,
+        issuer: Arc::clone(issuer),
+        origin,
+        digest,
+        claims,
+        written: OnceLock::new(),
+    })
+}
+
+/// Verifies the signature of a compact JWS with a key of the issuer, which the header names.
+pub(super) fn signer(jws: &Jws<'_>, issuer: &Issuer, keys: &Arc<KeySet>) -> Result<Signer, Halt> {
+    let algorithm = algorithm(&jws.header, issuer)?;
+    let key = select(keys, &jws.header, algorithm)?;
+    key.verify(jws.signing_input, jws.signature, algorithm)?;
+    Ok(Signer::new(keys, key, algorithm))
 }
 
 /// The allow-list of the issuer decides, never the token (RFC 8725 §3.1).
@@ -127,10 +159,9 @@ fn check_type(header: &Header, issuer: &Issuer) -> Result<bool, Denial> {
     let Some(kind) = header.kind.as_deref() else {
         return if issuer.allow_typ_absent { Ok(false) } else { Err(refused) };
     };
-    let lower = kind.to_ascii_lowercase();
-    match lower.strip_prefix("application/").unwrap_or(&lower) {
-        "at+jwt" => Ok(true),
-        "jwt" if issuer.allow_typ_jwt => Ok(false),
+    match kind.to_ascii_lowercase().as_str() {
+        _ if header.is_of_type("at+jwt") => Ok(true),
+        "jwt" | "application/jwt" if issuer.allow_typ_jwt => Ok(false),
         _ => Err(refused),
     }
 }
@@ -179,7 +210,6 @@ fn check_unverifiable(payload: &Map<String, Value>) -> Result<(), Denial> {
         .is_none_or(|chain| chain.as_array().is_some_and(Vec::is_empty));
     for (present, denial) in [
         (payload.contains_key("cnf"), Denial::about(Reason::ConfirmationUnsupported, "cnf")),
-        (payload.contains_key("status"), Denial::about(Reason::StatusUnchecked, "status")),
         (!is_empty_chain, Denial::about(Reason::DelegationUnverified, "delegation_chain")),
         (
             payload.contains_key("delegation_chain_ref"),

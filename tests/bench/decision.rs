@@ -70,7 +70,7 @@ fn main() {
     let jwks: jsonwebtoken::jwk::JwkSet = serde_json::from_str(&set).unwrap();
     let decoding = jsonwebtoken::DecodingKey::from_jwk(jwks.keys.first().unwrap()).unwrap();
     let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
-    let known = Known { keys: vec![Keys::Obtained(keys)] };
+    let known = Known { keys: vec![Keys::Obtained(keys)], ..Known::default() };
     let parts = request(&key);
     if kind == "bare" {
         for _ in 0..times.parse::<u32>().unwrap() {
@@ -83,6 +83,7 @@ fn main() {
         known: &known,
         revoked: &Set::default(),
         now: NOW,
+        introspected: None,
         remembered: None,
         binding: None,
         exhausted: &[],

@@ -217,9 +217,9 @@ fn tok_032_a_token_that_is_bound_to_a_proof_is_refused() {
 }
 
 #[test]
-fn a_token_with_a_status_reference_is_refused() {
+fn a_token_with_a_status_that_cannot_be_checked_is_refused() {
     let (echo, gate) = start();
-    let status = json!({"status_list": {"idx": 1, "uri": "https://as.test/status"}});
+    let status = json!({"status_list": {"idx": 1, "uri": "https://elsewhere.test/status"}});
     refuse_all(
         &gate,
         &echo,

@@ -17,20 +17,24 @@
 
 mod architecture;
 mod claims;
+mod feed;
 mod forwarding;
 mod framing;
 mod fuzzing;
 mod headers;
 mod interop;
+mod introspection;
 mod journal;
 mod keys;
 mod oracle;
 mod paths;
 mod policies;
 mod refusals;
+mod remembering;
 mod revocation;
 mod serving;
 mod shapes;
+mod status;
 mod support;
 mod token;
 mod vectors;

@@ -52,7 +52,7 @@ impl Program {
             assert_eq!(left_out, [], "{}", issuer.id);
             if issuer.away { Keys::Missing } else { Keys::Obtained(Arc::new(keys)) }
         });
-        Self { known: Known { keys: obtained.collect() }, remembered: None }
+        Self { known: Known { keys: obtained.collect(), ..Known::default() }, remembered: None }
     }
 
     fn told(&mut self, asked: &Asked, now: u64) -> (Told, Option<Reason>) {
@@ -105,6 +105,7 @@ impl Program {
                 known,
                 revoked: &revoked,
                 now,
+                introspected: None,
                 remembered,
                 binding: None,
                 exhausted: &exhausted,

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Durability, reference};
+use crate::config::{ClientAuthentication, Durability, reference};
 
 /// A configuration that is right and short.
 const SMALL: &str = r#"[gate]
@@ -141,6 +141,46 @@ const BAD: &[(&str, &str, &str)] = &[
         r#"issuer = "https://as.example.com""#,
         r#"issuer = "http://as.example.com""#,
         "5:10: issuer[0].issuer: `http://as.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = [\"https://as.example.com\"]",
+        "6:22: issuer[0].status_list_hosts[0]: `https://as.example.com` is not an authority",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nrevocation_feed = \"http://as.example.com/r\"",
+        "6:19: issuer[0].revocation_feed: `http://as.example.com/r` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nrevocation_feed = \"https://as.example.com/r\"\nrevocation_max_age = \"2s\"",
+        "7:22: issuer[0].revocation_max_age: is not longer than `revocation_interval`: every token would be refused between two polls",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\" }",
+        "6:17: issuer[0].introspection: exactly one of `secret`, `key` and `client_certificate` says who asks",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", client_certificate = \"c\" }",
+        "6:17: issuer[0].introspection: `client_certificate` and `client_key` stand together",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", secret = { env = \"S\" }, cache = \"2m\" }",
+        "6:107: issuer[0].introspection.cache: `2m` is out of range: from 0s to 1m",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nopaque_tokens = \"https://as.example.com\"",
+        "12:17: resource[0].opaque_tokens: `https://as.example.com` has no `[issuer.introspection]` to be asked at",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nopaque_tokens = \"https://as.example.org\"",
+        "12:17: resource[0].opaque_tokens: no `[[issuer]]` is `https://as.example.org`",
     ),
     (
         r#"issuer = "https://as.example.com""#,
@@ -520,7 +560,24 @@ fn the_values_of_every_key_arrive() {
     let shop = &config.resources[0];
     assert_eq!((&*shop.mount, &*shop.authority), ("/agents/shop", "tools.example.com:8443"));
     assert_eq!(shop.issuers, [0]);
-    assert_eq!(config.resources[1].issuers, [0, 1]);
+    assert_eq!(config.resources[1].issuers, [0, 1, 2, 3]);
+    assert_eq!((shop.opaque_issuer, shop.introspected), (Some(0), true));
+    let trust = &config.issuers[0].trust.liveness;
+    assert!(trust.status_required);
+    let origins = ["https://status.example.com", "https://127.0.0.1:9400", "http://127.0.0.1:9400"];
+    assert_eq!(trust.list_origins, origins.map(Box::from));
+    assert_eq!(trust.feed_max_age, Some(std::time::Duration::from_mins(1)));
+    let own = &config.issuers[1].trust.liveness;
+    assert_eq!(own.list_origins, ["http://localhost:9400"].map(Box::from));
+    assert_eq!((own.status_required, own.feed_max_age), (false, None));
+    let ways = config.issuers.iter().map(|issuer| {
+        match issuer.liveness.introspection.as_ref().unwrap().authentication {
+            ClientAuthentication::Certificate(..) => "certificate",
+            ClientAuthentication::PrivateKey { .. } => "key",
+            ClientAuthentication::Secret(_) => "secret",
+        }
+    });
+    assert_eq!(ways.collect::<Vec<_>>(), ["secret", "key", "certificate", "secret"]);
     assert_eq!(config.resources[1].upstream, 1);
     assert_eq!(shop.insufficient_authorization_status, http::StatusCode::UNAUTHORIZED);
     assert_eq!(shop.guidance.constraints.as_ref().unwrap()["amount"]["maximum"], 100);

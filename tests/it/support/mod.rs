@@ -7,6 +7,7 @@ pub(crate) mod echo;
 pub(crate) mod gate;
 pub(crate) mod issuer;
 pub(crate) mod jwks;
+pub(crate) mod served;
 pub(crate) mod tls;
 
 use std::thread;
