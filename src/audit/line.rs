@@ -117,6 +117,23 @@ impl<'a> Members<'a> {
         self.into.push(b'"');
     }
 
+    /// An array of objects, one for each item.
+    pub fn objects<T>(
+        &mut self,
+        name: &'static str,
+        items: impl IntoIterator<Item = T>,
+        mut fill: impl FnMut(&mut Members<'_>, T),
+    ) {
+        self.name(name);
+        self.into.push(b'[');
+        for (n, item) in items.into_iter().enumerate() {
+            self.into.extend_from_slice(if n > 0 { b",{" } else { b"{" });
+            fill(&mut Members::new(self.into), item);
+            self.into.push(b'}');
+        }
+        self.into.push(b']');
+    }
+
     /// An object, whose members `fill` writes.
     pub fn object(&mut self, name: &'static str, fill: impl FnOnce(&mut Members<'_>)) {
         self.name(name);

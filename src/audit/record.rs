@@ -15,9 +15,13 @@ use super::line::Members;
 use super::tag::Tag;
 
 /// The most that a path may take in a line, escapes included.
-const MAX_PATH: usize = 16_384;
+const MAX_PATH: usize = 8_192;
 /// The most that a scope may take in a line, escapes included.
 const MAX_SCOPE: usize = 4_096;
+/// The most that the id of an agent may take in a line: eight hops must find room.
+const MAX_AGENT: usize = 256;
+/// The most that the summary of a delegation may take in a line, escapes included.
+const MAX_SUMMARY: usize = 600;
 /// The most of a value that nobody has verified.
 const MAX_UNVERIFIED: usize = 256;
 
@@ -79,6 +83,8 @@ pub struct Decision<'a> {
     pub resource: Option<&'a str>,
     /// The verified token: what [`Token::write`] wrote.
     pub token: Option<&'a Written>,
+    /// How the presenter of a delegated token was known.
+    pub presenter: Option<&'static str>,
     /// `scope` of the verified token.
     pub scope: Option<&'a str>,
     /// What a token said that was not verified.
@@ -125,6 +131,8 @@ pub struct Token<'a> {
     pub user: Option<&'a Tag>,
     /// `client_id`
     pub client_id: Option<&'a str>,
+    /// Through whom it was delegated.
+    pub delegation: Option<Delegation<'a>>,
     /// The way from intent to token.
     pub trail: Trail<'a>,
 }
@@ -164,6 +172,37 @@ pub struct Trail<'a> {
     pub shown: Option<&'a [u8]>,
     /// A member that does not belong into an access token.
     pub stray: Option<&'static str>,
+}
+
+/// A verified delegation chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Delegation<'a> {
+    /// What its records are made of: `agents`, `tokens`, `structural`.
+    pub lineage: &'static str,
+    /// The id of the evidence of the consent that was delegated.
+    pub root_evidence: Option<&'a str>,
+    /// The delegations, newest first.
+    pub hops: &'a [Hop<'a>],
+}
+
+/// One delegation. Its server's signature was verified, or it would not stand here; but for a chain
+/// that is `structural`.
+#[derive(Clone, Debug)]
+pub struct Hop<'a> {
+    /// Who delegated.
+    pub from: &'a str,
+    /// To whom.
+    pub to: Option<&'a str>,
+    /// The server that recorded it.
+    pub authority: &'a str,
+    /// When.
+    pub at: Timestamp,
+    /// What the delegator's own signature was found to be.
+    pub delegator_signature: &'static str,
+    /// What it was for.
+    pub summary: Option<&'a str>,
+    /// The names of members that no signature covers.
+    pub unsigned: String,
 }
 
 /// What an unverified token said. Never written where a verified value stands, and cut short.
@@ -251,6 +290,9 @@ impl Body for Decision<'_> {
         if let Some(token) = self.token {
             to.written(token);
         }
+        if let Some(presenter) = self.presenter {
+            to.word("presenter", presenter);
+        }
         if let Some(scope) = self.scope {
             to.text_within(MAX_SCOPE, "scope", scope);
         }
@@ -307,6 +349,9 @@ impl Token<'_> {
             to.object("user", |to| to.text("tag", user.as_str()));
         }
         to.optional("client_id", self.client_id);
+        if let Some(delegation) = &self.delegation {
+            to.object("delegation", |to| delegation.write(to));
+        }
         self.trail.write(to);
     }
 }
@@ -352,6 +397,29 @@ impl Trail<'_> {
         if let Some(stray) = self.stray {
             to.word("stray", stray);
         }
+    }
+}
+
+impl Delegation<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        to.number("depth", count(self.hops.len()));
+        to.word("lineage", self.lineage);
+        to.optional("root_evidence", self.root_evidence);
+        to.objects("hops", self.hops, |to, hop| {
+            to.text_within(MAX_AGENT, "from", hop.from);
+            if let Some(agent) = hop.to {
+                to.text_within(MAX_AGENT, "to", agent);
+            }
+            to.text_within(MAX_AGENT, "as_id", hop.authority);
+            to.number("at", hop.at.seconds());
+            to.word("delegator_signature", hop.delegator_signature);
+            if let Some(summary) = hop.summary {
+                to.text_within(MAX_SUMMARY, "summary", summary);
+            }
+            if !hop.unsigned.is_empty() {
+                to.text_within(MAX_AGENT, "unsigned", &hop.unsigned);
+            }
+        });
     }
 }
 
@@ -691,6 +759,18 @@ mod tests {
     }
 
     fn token(any: &str, tag: &Tag) -> Written {
+        let hop = Hop {
+            from: any,
+            to: Some(any),
+            authority: any,
+            at: Timestamp::from_seconds(1_790_000_000),
+            delegator_signature: "unverifiable",
+            summary: Some(any),
+            unsigned: any.to_owned(),
+        };
+        let hops = vec![hop; if any.len() > 1 { 8 } else { 1 }];
+        let delegation =
+            Delegation { lineage: "structural", root_evidence: Some(any), hops: &hops };
         let token = Token {
             issuer: any,
             sha256: &[0xab; 32],
@@ -705,6 +785,7 @@ mod tests {
             },
             user: Some(tag),
             client_id: Some(any),
+            delegation: Some(delegation),
             trail: Trail {
                 proposal: Some(any),
                 expansion: Some("high"),
@@ -728,6 +809,7 @@ mod tests {
             kept: Kept::Sync,
             resource: Some(any),
             token: Some(token),
+            presenter: Some("workload"),
             scope: Some(any),
             unverified: None,
             basis: Some(Basis { entry: Some(2), how: any }),
@@ -748,8 +830,12 @@ mod tests {
                 r#""type":"decision","id":"x","trace_id":"x","span_id":"x","parent":"x","#,
                 r#""decision":"allow","reason":"granted","durability":"sync","resource":"x","#,
                 r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x","identity":"x","platform":"x","client":"x","instance":"x"}},"#,
-                r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","proposal":"x","semantic_expansion":"high","consent_interface":"x","#,
-                r#""acknowledged":"1970-01-01T00:00:00.000000Z","prompt_sha256":"{}","stray":"agent_user_binding_proposal","scope":"x","#,
+                r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","#,
+                r#""delegation":{{"depth":1,"lineage":"structural","root_evidence":"x","hops":["#,
+                r#"{{"from":"x","to":"x","as_id":"x","at":1790000000,"#,
+                r#""delegator_signature":"unverifiable","summary":"x","unsigned":"x"}}]}},"#,
+                r#""proposal":"x","semantic_expansion":"high","consent_interface":"x","#,
+                r#""acknowledged":"1970-01-01T00:00:00.000000Z","prompt_sha256":"{}","stray":"agent_user_binding_proposal","presenter":"workload","scope":"x","#,
                 r#""grant":{{"entry":2,"how":"x"}},"#,
                 r#""op":{{"protocol":"x","action":"x","method":"x","path":"x"}},"#,
                 r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"#,
@@ -769,6 +855,7 @@ mod tests {
         let body = Decision {
             refusal: Some(Reason::SignatureInvalid.into()),
             token: None,
+            presenter: None,
             scope: None,
             unverified: Some(Unverified { issuer: Some(&long), ..Unverified::default() }),
             observed: true,

@@ -9,7 +9,8 @@ use super::reading::{Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
 use super::{IssuerConfig, KeySource};
-use crate::token::trust::{Algorithm, Issuer, Profile};
+use crate::token::delegation::presenter::MAX_BEARER_LIFETIME;
+use crate::token::trust::{Algorithm, Countersigned, Delegations, Issuer, Profile};
 
 /// `None` where one is wrong.
 pub(super) fn issuers(tables: &[Section<'_>], into: &mut Reading<'_>) -> Option<Vec<IssuerConfig>> {
@@ -44,6 +45,9 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     let types = section.texts("allow_typ");
     let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
     let by_profile = profile == Profile::OpenAgentAuth && !section.has("allow_typ");
+    let delegation = section
+        .has("delegation")
+        .then(|| delegations(section, profile, &section.table("delegation"), into));
     let trust = Issuer {
         id: id?,
         algorithms,
@@ -60,6 +64,7 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         has_binding_service: binding_service.is_some(),
         agents: texts(section, "agents"),
         liveness: trusted_liveness,
+        delegation,
     };
     let refresh = section.duration("refresh");
     Some(IssuerConfig { trust: Arc::new(trust), keys, refresh, binding_service, ca, liveness })
@@ -103,6 +108,51 @@ fn check_workloads(section: &Section<'_>, profile: Profile, into: &mut Reading<'
             into.problems.add(&section.place_of(key), message);
         }
         (Profile::OpenAgentAuth, ..) | (Profile::OAuth, false, false) => {}
+    }
+}
+
+/// What is demanded of chains. A chain of which a hop was revoked must die, so an issuer whose tokens
+/// outlive the notice of a revocation by hours cannot have chains (`delegation.md` D18).
+fn delegations(
+    issuer: &Section<'_>,
+    profile: Profile,
+    section: &Section<'_>,
+    into: &mut Reading<'_>,
+) -> Delegations {
+    let is_asked = issuer.has("introspection") || issuer.has("revocation_feed");
+    if !is_asked && issuer.duration("max_lifetime") > MAX_BEARER_LIFETIME {
+        into.problems.hint(
+            section.place(),
+            "accepts delegated tokens that live longer than 15 minutes and cannot be revoked by it",
+            "set `introspection`, `revocation_feed`, or `max_lifetime` to `15m` or less",
+        );
+    }
+    let structural = section.text_or_default("aoa_chain").0 == "structural";
+    if structural && profile != Profile::OpenAgentAuth {
+        into.problems.hint(
+            &section.place_of("aoa_chain"),
+            "`structural` is for issuers whose `profile` is `open-agent-auth`",
+            "leave it out: only that profile has records whose signature means nothing",
+        );
+    }
+    let schemes = match section.texts("agent_id_schemes") {
+        set if section.has("agent_id_schemes") => {
+            set.into_iter().map(|(text, _)| text.into()).collect()
+        }
+        _ => ["wit", "spiffe", "wimse"].map(Into::into).to_vec(),
+    };
+    Delegations {
+        max_depth: section.small("max_depth"),
+        max_age: section.duration("max_age"),
+        id_schemes: schemes,
+        preserves_foreign: section.switch("preserves_foreign_chains"),
+        countersigned: match section.text_or_default("delegator_signature").0 {
+            "ignore" => Countersigned::Ignored,
+            "require" => Countersigned::Required,
+            _ => Countersigned::Verified,
+        },
+        newest_policy_alone: section.text_or_default("delegated_policy_mode").0 == "newest",
+        structural,
     }
 }
 

@@ -363,6 +363,12 @@ pub struct Resource {
     pub opaque_issuer: Option<usize>,
     /// `introspection = "always"`: the issuer is asked of every token.
     pub introspected: bool,
+    /// `chain_as`: indexes into [`Config::issuers`].
+    pub chain_authorities: Vec<usize>,
+    /// `require_chain`
+    pub require_chain: bool,
+    /// `allow_bearer_delegation`
+    pub allow_bearer_delegation: bool,
     /// `mode`
     pub mode: Mode,
     /// `authorization`

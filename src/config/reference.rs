@@ -147,6 +147,7 @@ pub const KEYS: &[Key] = &[
     key("issuer", "revocation_interval", Duration(100, HOUR), Default("2s"), "Between two polls of the feed. Two seconds, because whoever revokes is in a hurry; an unchanged feed is not sent again."),
     key("issuer", "revocation_max_age", Duration(SECOND, DAY), Default("30s"), "How long the feed may have been out of reach before the issuer's tokens are refused (503). Longer than a restart, shorter than a theft."),
     key("issuer", "introspection", Table("issuer.introspection"), Without("none"), "Where it is asked whether a token is active (RFC 7662)."),
+    key("issuer", "delegation", Table("issuer.delegation"), Without("tokens with a delegation chain are refused"), "Accept delegation chains in its tokens; `{}` takes every default. Not by default, because a chain must die with any of its hops: it needs `introspection`, a `revocation_feed`, or a `max_lifetime` of `15m` or less."),
 
     key("issuer.introspection", "endpoint", Text("URL"), Required, "`https`, or `http` on a loopback host."),
     key("issuer.introspection", "client_id", Text("text"), Required, "As whom the gate asks; a signed answer must be for it."),
@@ -158,6 +159,14 @@ pub const KEYS: &[Key] = &[
     key("issuer.introspection", "cache", Duration(0, MINUTE), Default("10s"), "How long an answer is taken without asking again, at most 60s: what a revocation may take to be felt. Ten seconds spare the issuer nine calls in ten of a busy agent."),
     key("issuer.introspection.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
     key("issuer.introspection.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
+
+    key("issuer.delegation", "max_depth", Count(1, 8), Default("5"), "The most hops after the first agent. Each is one more signature to verify and one more agent to trust."),
+    key("issuer.delegation", "max_age", Duration(SECOND, 365 * DAY), Default("24h"), "How long before `iat` the first delegation may lie. A day, as for tokens."),
+    key("issuer.delegation", "agent_id_schemes", Texts("URI scheme"), Without("`wit`, `spiffe`, `wimse`"), "Schemes of agents' ids. Those of workload identities, because an agent must be able to prove its id."),
+    key("issuer.delegation", "preserves_foreign_chains", Switch, Default("false"), "Whether its newest record may be of another server, as with grants across domains. Off, because an issuer records what it delegates."),
+    key("issuer.delegation", "delegator_signature", Choice(&["ignore", "verify", "require"]), Default("verify"), "The delegating agent's own signature: `verify` refuses one that is wrong and records one that cannot be verified, `require` demands one that verifies. Verify, because most agents do not sign yet."),
+    key("issuer.delegation", "delegated_policy_mode", Choice(&["all", "newest"]), Default("all"), "Which policies of the records must allow an operation. All, so that no hop can do more than any hop before it was allowed."),
+    key("issuer.delegation", "aoa_chain", Choice(&["signed", "structural"]), Default("signed"), "Records that name tokens instead of agents: `structural` lets those pass whose signature cannot be verified, for the record only. Signed, because anything else proves nothing."),
 
     key("upstream", "name", Text("name"), Required, "How resources refer to it."),
     key("upstream", "url", OneOrMore("URL"), Required, "`http://`, `https://` or `unix:/path`; several are balanced."),
@@ -194,6 +203,9 @@ pub const KEYS: &[Key] = &[
     key("resource", "issuers", Texts("URL"), Without("every issuer"), "Whose tokens are accepted. Every one, because each was configured to be trusted."),
     key("resource", "opaque_tokens", Text("URL"), Without("only JWTs"), "The one of its issuers that is asked of tokens which are no JWT. None, because an opaque token does not say whose it is."),
     key("resource", "introspection", Choice(&["opaque", "always"]), Default("opaque"), "`always` asks the issuer of every token, of a JWT too. Of opaque ones, because a JWT speaks for itself."),
+    key("resource", "chain_as", Texts("URL"), Default("[]"), "Further issuers whose records may stand in delegation chains. None: a chain is the token's own issuer's."),
+    key("resource", "require_chain", Switch, Default("false"), "Refuse tokens with `act` and without a delegation chain. Off, because plain delegation (RFC 8693) has none."),
+    key("resource", "allow_bearer_delegation", Switch, Default("false"), "Let delegated tokens of at most 15 minutes pass without proof of who presents them. Off, because then whoever finds one can use it."),
     key("resource", "authorization_servers", Texts("URL"), Without("the accepted issuers"), "What metadata names to agents; it must be the accepted issuers, and is derived from them. Set it to have that checked."),
     key("resource", "mode", Choice(&["enforce", "observe"]), Default("enforce"), "`observe` decides and records, and forwards whatever the decision was. Enforce, because a gate that lets everything through must be asked for."),
     key("resource", "authorization", Choice(&["policy", "scope"]), Default("policy"), "`policy` needs a grant or policy that covers the operation, `scope` lets the scopes suffice. Policy, because a scope is coarser than what a person consented to."),

@@ -27,10 +27,11 @@ pub(super) fn resources(
                 .and_then(|(name, place)| upstreams.find(name, &place, "`[[upstream]]`", into));
             let accepted = accepted(section, issuers, into);
             let opaque = opaque_issuer(section, accepted.as_deref(), issuers, into);
+            let chain_as = chain_as(section, issuers, into);
             if let Some(accepted) = &accepted {
                 authorization_servers(section, accepted, issuers, into);
             }
-            let resource = resource(section, identity, upstream, accepted, into)?;
+            let resource = resource(section, identity, upstream, accepted.zip(chain_as), into)?;
             Some(Resource { opaque_issuer: opaque, ..resource })
         })
         .collect();
@@ -48,7 +49,7 @@ fn resource(
     section: &Section<'_>,
     identity: Option<Identity>,
     upstream: Option<usize>,
-    issuers: Option<Vec<usize>>,
+    trusted: Option<(Vec<usize>, Vec<usize>)>,
     into: &mut Reading<'_>,
 ) -> Option<Resource> {
     let scopes = into.many(section, "scopes", value::scope);
@@ -58,6 +59,7 @@ fn resource(
     let authentication = operation::authentication(section, None, into);
     let (operations, deny) = operation::rules(section, &authentication, into);
     let Identity { id, authority, mount } = identity?;
+    let (issuers, chain_authorities) = trusted?;
     let status = section.number("insufficient_authorization_status");
     Some(Resource {
         id,
@@ -65,7 +67,10 @@ fn resource(
         mount,
         authority,
         upstream: upstream?,
-        issuers: issuers?,
+        issuers,
+        chain_authorities,
+        require_chain: section.switch("require_chain"),
+        allow_bearer_delegation: section.switch("allow_bearer_delegation"),
         opaque_issuer: None,
         introspected: section.text_or_default("introspection").0 == "always",
         mode: match section.text_or_default("mode").0 {
@@ -209,6 +214,18 @@ pub(super) fn check_introspection(
             }
         }
     }
+}
+
+/// The further servers whose records may stand in a chain; `None` where one is not known.
+fn chain_as(
+    section: &Section<'_>,
+    issuers: &Names<'_>,
+    into: &mut Reading<'_>,
+) -> Option<Vec<usize>> {
+    let named = section.texts("chain_as");
+    let found: Vec<Option<usize>> =
+        named.iter().map(|(name, place)| issuers.find(name, place, "`[[issuer]]`", into)).collect();
+    found.into_iter().collect()
 }
 
 /// R-VER-032: metadata must not send agents to a server whose tokens are refused, nor hide one whose

@@ -6,6 +6,7 @@ use super::call::Call;
 use super::facts::{Facts, Stop};
 use super::revoked;
 use crate::model::reason::{Denial, Reason};
+use crate::token::delegation::presenter::{self, Method};
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::presenter::Presenter;
@@ -20,8 +21,9 @@ pub fn admit(
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
     revoked::introspect(call, grant, facts)?;
-    let presenter = Presenter::default();
+    let mut presenter = Presenter::default();
     binding::check(grant, &presenter, facts)?;
+    presenter.delegated = check_delegation(call, grant, &presenter)?;
     Ok(presenter)
 }
 
@@ -30,4 +32,22 @@ fn check_audience(call: &Call<'_>, grant: &Grant) -> Result<(), Denial> {
     let id = call.resource().id.as_ref();
     let is_named = grant.claims().audience.iter().any(|audience| **audience == *id);
     if is_named { Ok(()) } else { Err(Denial::about(Reason::AudienceMismatch, "aud")) }
+}
+
+/// D17, and that delegation is proven where the resource demands it.
+fn check_delegation(
+    call: &Call<'_>,
+    grant: &Grant,
+    presenter: &Presenter,
+) -> Result<Option<Method>, Denial> {
+    let resource = call.resource();
+    let Some(delegation) = grant.delegation() else {
+        let is_missing = resource.require_chain && grant.claims().actor.is_some();
+        let refused = Denial::about(Reason::DelegationInvalid, "require_chain");
+        return if is_missing { Err(refused) } else { Ok(None) };
+    };
+    let allow_bearer = resource.allow_bearer_delegation;
+    // A token with `cnf` comes this far only when what it names was proven.
+    let is_confirmed = grant.claims().is_bound;
+    presenter::check(delegation, grant.claims(), presenter, is_confirmed, allow_bearer).map(Some)
 }

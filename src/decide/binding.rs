@@ -133,6 +133,7 @@ mod tests {
     use crate::model::presented::Presented;
     use crate::token::keys::KeySet;
     use crate::token::revocation::Set;
+    use crate::token::signers::IssuerAlone;
     use crate::token::trust::{Algorithm, Issuer};
     use crate::token::verify::{Unverified, digest};
 
@@ -178,7 +179,9 @@ mod tests {
         let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
         let presented = Presented::new(&token);
         let unverified = Unverified::read(presented, digest(presented)).unwrap();
-        unverified.verify(&Arc::new(issuer), &keys, NOW).unwrap()
+        let issuer = Arc::new(issuer);
+        let signers = IssuerAlone { issuer: &issuer, keys: &keys };
+        unverified.verify(&issuer, &keys, &signers, NOW).unwrap()
     }
 
     fn answer(user: &str, workload: &str, expires: u64) -> Answer {

@@ -10,6 +10,7 @@
 pub mod admit;
 pub mod binding;
 pub mod call;
+mod circle;
 pub mod facts;
 pub mod permit;
 pub mod revoked;
@@ -18,6 +19,7 @@ pub mod world;
 use std::sync::Arc;
 
 use self::call::Call;
+use self::circle::Circle;
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::need::Need;
@@ -43,8 +45,9 @@ pub fn authenticate(
     if let Some(issuer) = opaque_issuer(call, credentials) {
         let answer = facts.introspection(issuer)?;
         let trust = facts.issuer(issuer)?;
-        let grant = verify::introspected(answer, trust, credentials.digest, facts.now)?;
-        return Ok(Arc::new(grant));
+        let signers = Circle { call, facts, issuer };
+        let grant = verify::introspected(answer, trust, credentials.digest, &signers, facts.now);
+        return finished(grant, issuer, facts);
     }
     let token = Unverified::read(credentials.token, credentials.digest)?;
     let hint = token.issuer_hint()?;
@@ -53,13 +56,24 @@ pub fn authenticate(
     // Before keys are asked for: what its header alone refuses must not make the gate fetch any.
     token.check_header(facts.issuer(index)?)?;
     let (trust, keys) = facts.trusted(index)?;
-    match token.verify(trust, keys, facts.now) {
+    let signers = Circle { call, facts, issuer: index };
+    finished(token.verify(trust, keys, &signers, facts.now), index, facts)
+}
+
+/// What comes of a verification: a grant, a refusal, or what it lacks.
+fn finished(
+    verified: Result<Grant, Halt>,
+    issuer: usize,
+    facts: &Facts<'_>,
+) -> Result<Arc<Grant>, Stop> {
+    match verified {
         Ok(grant) => Ok(Arc::new(grant)),
+        Err(Halt::Need(need)) => Err(Stop::Need(need)),
         Err(Halt::Refuse(denial)) => Err(denial.into()),
-        Err(Halt::KeyUnknown) if facts.keys_are_newest(index) => {
+        Err(Halt::KeyUnknown) if facts.keys_are_newest(issuer) => {
             Err(Denial::about(Reason::KeyUnknown, "kid").into())
         }
-        Err(Halt::KeyUnknown) => Err(Stop::Need(Need::NewerKeys(index))),
+        Err(Halt::KeyUnknown) => Err(Stop::Need(Need::NewerKeys(issuer))),
     }
 }
 
@@ -78,10 +92,12 @@ fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, 
         Origin::Introspected { .. } => call.resource().opaque_issuer,
     };
     let Some(index) = index else { return Ok(None) };
-    match grant.recheck(facts.issuer(index)?, facts.keys(index), facts.now) {
-        Recheck::Stands => Ok(Some(Arc::clone(grant))),
-        Recheck::Ended(denial) => Err(denial.into()),
-        Recheck::Stale => Ok(None),
+    let signers = Circle { call, facts, issuer: index };
+    match grant.recheck(facts.issuer(index)?, facts.keys(index), &signers, facts.now) {
+        Ok(Recheck::Stands) => Ok(Some(Arc::clone(grant))),
+        Ok(Recheck::Ended(denial)) | Err(Halt::Refuse(denial)) => Err(denial.into()),
+        Err(Halt::Need(need)) => Err(Stop::Need(need)),
+        Ok(Recheck::Stale) | Err(Halt::KeyUnknown) => Ok(None),
     }
 }
 

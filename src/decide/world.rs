@@ -37,6 +37,13 @@ pub struct Resource {
     pub opaque_issuer: Option<usize>,
     /// Whether the issuer is asked of every token, of a JWT too.
     pub introspected: bool,
+    /// `chain_as`: the further servers whose records may stand in a delegation chain, as indexes into
+    /// [`World::issuers`].
+    pub chain_authorities: Vec<usize>,
+    /// `require_chain`: whether a token with `act` must prove its delegation.
+    pub require_chain: bool,
+    /// `allow_bearer_delegation`: whether a delegated token may come without proof of its presenter.
+    pub allow_bearer_delegation: bool,
     /// The scopes required of every operation.
     pub scopes: Vec<Box<str>>,
     /// Whether scopes suffice.

@@ -57,7 +57,7 @@ pub enum FactError {
 impl From<Halt> for FactError {
     fn from(halt: Halt) -> Self {
         match halt {
-            Halt::KeyUnknown => Self::KeyUnknown,
+            Halt::KeyUnknown | Halt::Need(_) => Self::KeyUnknown,
             Halt::Refuse(denial) => Self::Unusable(denial),
         }
     }

@@ -86,6 +86,8 @@ reasons! {
     CriticalHeader => "critical_header",
     /// Something that the token's delegation chain rests on was revoked (401).
     DelegationRevoked => "delegation_revoked",
+    /// The delegation chain fails the check that the record names (401).
+    DelegationInvalid => "delegation_invalid",
     /// The token carries a delegation chain that cannot be verified (401).
     DelegationUnverified => "delegation_unverified",
     /// The token is of another kind than an access token (401).
@@ -104,6 +106,10 @@ reasons! {
     LifetimeTooLong => "lifetime_too_long",
     /// The issuer's feed of revocations is older than allowed (503).
     RevocationsStale => "revocations_stale",
+    /// The presenter of a delegated token is another than the agent it was delegated to (401).
+    PresenterMismatch => "presenter_mismatch",
+    /// The presenter of a delegated token has not proven who it is (401).
+    PresenterUnproven => "presenter_unproven",
     /// The signature does not verify (401).
     SignatureInvalid => "signature_invalid",
     /// The status list says that the token is not valid, or does not hold it (401).
@@ -191,6 +197,7 @@ impl Reason {
             | Self::ConfirmationUnsupported
             | Self::CriticalHeader
             | Self::DelegationRevoked
+            | Self::DelegationInvalid
             | Self::DelegationUnverified
             | Self::ForeignToken
             | Self::IssuedInFuture
@@ -200,6 +207,8 @@ impl Reason {
             | Self::KeysUnavailable
             | Self::LifetimeTooLong
             | Self::RevocationsStale
+            | Self::PresenterMismatch
+            | Self::PresenterUnproven
             | Self::SignatureInvalid
             | Self::StatusInvalid
             | Self::StatusUnavailable

@@ -76,6 +76,9 @@ pub fn decide(
 /// evaluated once there is a source for them.
 fn evaluate(boundary: &Boundary) -> Result<(), Denial> {
     match boundary {
+        Boundary::DelegatedPolicy(_) => {
+            Err(Denial::about(Reason::PolicyUnresolvable, "delegated_policy"))
+        }
         Boundary::PolicyId(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_id")),
         Boundary::PolicyRef(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_ref")),
     }

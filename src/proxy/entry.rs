@@ -9,8 +9,10 @@ use http::request::Parts;
 use uuid::{NoContext, Uuid};
 
 use super::headers::Caller;
-use crate::audit::record::Trace as RecordedTrace;
 use crate::audit::record::{Agent, Basis, Decision, Http, Operation, Token, Trail, Unverified};
+use crate::audit::record::{
+    Delegation as RecordedDelegation, Hop as RecordedHop, Trace as RecordedTrace,
+};
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
 use crate::decide::permit::Ground;
@@ -20,6 +22,8 @@ use crate::model::time::Timestamp;
 use crate::model::written::Written;
 use crate::policy::algebra;
 use crate::token::aoa::Expansion;
+use crate::token::delegation::Hop;
+use crate::token::delegation::presenter::Method;
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::jws;
@@ -163,6 +167,7 @@ impl Entry<'_> {
             kept: journal.kept(),
             resource: self.call.map(|call| &*call.resource().id),
             token: computed.token.as_ref().or_else(|| self.token(journal)),
+            presenter: self.presenter.and_then(|one| one.delegated).map(Method::word),
             scope: computed.scope.as_deref(),
             unverified: computed.digest.as_ref().map(|digest| Unverified {
                 sha256: Some(digest),
@@ -223,6 +228,8 @@ impl Entry<'_> {
 fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mut Vec<u8>) {
     let claims = grant.claims();
     let user = parties.user.map(|user| journal.tag(user.id));
+    let hops = grant.delegation().map_or(&[][..], |delegation| &delegation.hops);
+    let hops: Vec<_> = hops.iter().map(hop).collect();
     let token = Token {
         issuer: &grant.issuer().id,
         sha256: grant.digest(),
@@ -231,6 +238,11 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
         agent: agent(grant, parties),
         user: user.as_ref(),
         client_id: parties.client,
+        delegation: grant.delegation().map(|delegation| RecordedDelegation {
+            lineage: delegation.lineage.word(),
+            root_evidence: delegation.root_evidence.as_deref(),
+            hops: &hops,
+        }),
         trail: trail(grant),
     };
     token.write(into);
@@ -259,6 +271,18 @@ fn trail(grant: &Grant) -> Trail<'_> {
         operation: trail.operation.as_ref().map(<[u8; 32]>::as_slice),
         shown: trail.shown.as_ref().map(<[u8; 32]>::as_slice),
         stray,
+    }
+}
+
+fn hop(hop: &Hop) -> RecordedHop<'_> {
+    RecordedHop {
+        from: &hop.delegator,
+        to: hop.delegatee.as_deref(),
+        authority: &hop.authority,
+        at: hop.at,
+        delegator_signature: hop.countersignature.word(),
+        summary: hop.summary.as_deref(),
+        unsigned: hop.unsigned.join(" "),
     }
 }
 

@@ -129,12 +129,14 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::TokenExpired => {
             shape(StatusCode::UNAUTHORIZED, "invalid_token", "The access token has expired", Error)
         }
-        Reason::DelegationRevoked | Reason::DelegationUnverified => shape(
-            StatusCode::UNAUTHORIZED,
-            "invalid_delegation_chain",
-            "The delegation chain of the access token cannot be verified",
-            Error,
-        ),
+        Reason::DelegationInvalid | Reason::DelegationRevoked | Reason::DelegationUnverified => {
+            shape(
+                StatusCode::UNAUTHORIZED,
+                "invalid_delegation_chain",
+                "The delegation chain of the access token cannot be verified",
+                Error,
+            )
+        }
         Reason::AgentIdentityInvalid
         | Reason::AlgorithmRefused
         | Reason::AudienceMismatch
@@ -148,6 +150,8 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::IssuerUnknown
         | Reason::KeyUnknown
         | Reason::LifetimeTooLong
+        | Reason::PresenterMismatch
+        | Reason::PresenterUnproven
         | Reason::SignatureInvalid
         | Reason::StatusInvalid
         | Reason::StatusUnchecked

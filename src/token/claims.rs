@@ -8,7 +8,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 
 /// The last second that a date may name: 9999-12-31T23:59:59Z.
-const LAST_SECOND: f64 = 253_402_300_799.0;
+pub(super) const LAST_SECOND: f64 = 253_402_300_799.0;
 
 /// The claims that every access token has (RFC 9068 §2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Claims {
     pub actor: Option<Box<str>>,
     /// `azp`
     pub authorized_party: Option<Box<str>>,
+    /// Whether there is a `cnf`: the token is bound to a key.
+    pub is_bound: bool,
 }
 
 impl Claims {
@@ -52,6 +54,7 @@ impl Claims {
             subject: text(payload, "sub", 255)?.ok_or(missing("sub"))?,
             actor: actor(payload)?,
             authorized_party: text(payload, "azp", 255)?,
+            is_bound: payload.contains_key("cnf"),
             client_id,
         })
     }
@@ -169,7 +172,7 @@ pub fn numeric_date(number: &serde_json::Number) -> Option<Timestamp> {
     clippy::cast_sign_loss,
     reason = "0 ≤ seconds ≤ LAST_SECOND"
 )]
-const fn whole_seconds(seconds: f64) -> u64 {
+pub(super) const fn whole_seconds(seconds: f64) -> u64 {
     seconds as u64
 }
 

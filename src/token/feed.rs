@@ -130,7 +130,7 @@ mod tests {
         match Feed::read(text.as_bytes(), &issuer, None, now) {
             Ok(feed) => Ok(feed.set().len()),
             Err(Halt::Refuse(denial)) => Err(denial.about.unwrap_or_default()),
-            Err(Halt::KeyUnknown) => Err("kid"),
+            Err(Halt::KeyUnknown | Halt::Need(_)) => Err("kid"),
         }
     }
 

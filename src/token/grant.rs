@@ -6,12 +6,15 @@ use std::sync::{Arc, OnceLock};
 use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
+use super::delegation::Delegation;
 use super::details::Entry;
 use super::keys::{KeySet, Signer};
 use super::policies::{PolicyId, PolicyRef};
 use super::revocation::Named;
+use super::signers::{Reliance, Signers};
 use super::status::Reference;
 use super::trust::Issuer;
+use super::verify::Halt;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -28,6 +31,9 @@ pub struct Grant {
     pub(super) authentication: Authentication,
     pub(super) named: Named,
     pub(super) status: Option<Reference>,
+    pub(super) delegation: Option<Delegation>,
+    /// What was looked up beside the issuer's own keys.
+    pub(super) relied: Vec<Reliance>,
     pub(super) written: OnceLock<Written>,
 }
 
@@ -48,6 +54,8 @@ pub enum Origin {
 /// A policy that the token carries or names and that must be true for every operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Boundary {
+    /// `delegated_policy` of the record with this place in the delegation chain.
+    DelegatedPolicy(usize),
     /// `agent_operation_authorization.policy_id`: a policy registered at the issuer.
     PolicyId(PolicyId),
     /// One element of `policy_ref`.
@@ -61,21 +69,28 @@ impl Grant {
         &self,
         issuer: &Arc<Issuer>,
         keys: Option<&Arc<KeySet>>,
+        signers: &impl Signers,
         now: Timestamp,
-    ) -> Recheck {
+    ) -> Result<Recheck, Halt> {
         let is_same_trust = Arc::ptr_eq(&self.issuer, issuer) || self.issuer == *issuer;
         let is_same_origin = match &self.origin {
             Origin::Introspected { until, .. } => now < *until,
             Origin::Signed(signer) => keys.is_some_and(|keys| signer.is_from(keys)),
         };
         if !is_same_trust || !is_same_origin {
-            return Recheck::Stale;
+            return Ok(Recheck::Stale);
         }
         let dates = self.claims.check_current(issuer, now);
-        match dates.and_then(|()| self.members.check_current(issuer.leeway, now)) {
-            Ok(()) => Recheck::Stands,
-            Err(denial) => Recheck::Ended(denial),
+        let dates = dates.and_then(|()| self.members.check_current(issuer.leeway, now));
+        if let Err(denial) = dates {
+            return Ok(Recheck::Ended(denial));
         }
+        for reliance in &self.relied {
+            if !reliance.holds(signers)? {
+                return Ok(Recheck::Stale);
+            }
+        }
+        Ok(Recheck::Stands)
     }
 
     /// The SHA-256 of the token.
@@ -116,6 +131,11 @@ impl Grant {
     /// Everything that it can be revoked by.
     pub const fn named(&self) -> &Named {
         &self.named
+    }
+
+    /// Through whom it was delegated, when it was: every record verified.
+    pub const fn delegation(&self) -> Option<&Delegation> {
+        self.delegation.as_ref()
     }
 
     /// Whether the token carries the scope.

@@ -54,6 +54,17 @@ impl<'a> Jws<'a> {
     pub fn payload(&self) -> Result<Map<String, Value>, Denial> {
         object(self.payload, "payload")
     }
+
+    /// The octets of the payload.
+    pub fn payload_octets(&self) -> Vec<u8> {
+        decode(self.payload).unwrap_or_default()
+    }
+
+    /// The same JWS without its payload (RFC 7515 appendix F).
+    pub fn detached(&self) -> String {
+        let header = self.signing_input.split('.').next().unwrap_or_default();
+        [header, self.signature].join("..")
+    }
 }
 
 impl Header {
@@ -64,7 +75,8 @@ impl Header {
         bare == Some(expected)
     }
 
-    fn read(members: &Map<String, Value>) -> Result<Self, Denial> {
+    /// Reads the members of a header.
+    pub(super) fn read(members: &Map<String, Value>) -> Result<Self, Denial> {
         // We implement no extension, so whatever is critical is unknown (RFC 7515 §4.1.11).
         if members.contains_key("crit") {
             return Err(Denial::about(Reason::CriticalHeader, "crit"));
@@ -101,13 +113,13 @@ fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<Strin
     }
 }
 
-fn object(part: &str, about: &'static str) -> Result<Map<String, Value>, Denial> {
+pub(super) fn object(part: &str, about: &'static str) -> Result<Map<String, Value>, Denial> {
     json::parse_object(&decode(part)?, MAX_DEPTH)
         .map_err(|_error| Denial::about(Reason::TokenMalformed, about))
 }
 
 /// base64url without padding, white space or trailing bits (RFC 7515 §2).
-fn decode(part: &str) -> Result<Vec<u8>, Denial> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, Denial> {
     URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_error| Denial::about(Reason::TokenMalformed, "base64url"))

@@ -10,7 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
+use super::jcs;
 use super::trust::Algorithm;
+use crate::model::hex::hex;
 use crate::model::json;
 use crate::model::reason::{Denial, Reason};
 
@@ -28,6 +30,8 @@ pub struct Key {
     id: Option<Box<str>>,
     algorithms: Vec<Algorithm>,
     public: Box<[u8]>,
+    /// RFC 7638, with SHA-256.
+    thumbprint: [u8; 32],
     decoding: DecodingKey,
 }
 
@@ -130,6 +134,11 @@ impl KeySet {
         }
     }
 
+    /// The keys that go by a name, or all of them where none is given.
+    pub fn named<'k>(&'k self, key_id: Option<&'k str>) -> impl Iterator<Item = &'k Key> {
+        self.keys.iter().filter(move |key| key_id.is_none() || key.id.as_deref() == key_id)
+    }
+
     /// Whether `key` is in this set for `algorithm`, whatever it is called.
     pub fn holds(&self, public: &[u8], algorithm: Algorithm) -> bool {
         self.keys.iter().any(|key| *key.public == *public && key.algorithms.contains(&algorithm))
@@ -184,7 +193,23 @@ impl Key {
             },
             Some(_) => return Err("`alg` is not a string"),
         };
-        Ok(Self { id: text("kid").map(Into::into), algorithms, public, decoding })
+        let thumbprint = thumbprint(members)?;
+        Ok(Self { id: text("kid").map(Into::into), algorithms, public, thumbprint, decoding })
+    }
+
+    /// Its `kid`.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Whether it may be used with `algorithm`.
+    pub fn fits(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.contains(&algorithm)
+    }
+
+    /// Whether `text` is its RFC 7638 thumbprint, in base64url or in lower-case hexadecimal.
+    pub fn has_thumbprint(&self, text: &str) -> bool {
+        text == encode(&self.thumbprint) || text == hex(&self.thumbprint)
     }
 
     /// Verifies `signature` (base64url) over `message`.
@@ -225,6 +250,19 @@ const fn jose(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::Ps256 => jsonwebtoken::Algorithm::PS256,
         Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
     }
+}
+
+/// RFC 7638 §3.2: the required members of the key in the order of their names, and nothing else.
+fn thumbprint(members: &Map<String, Value>) -> Result<[u8; 32], &'static str> {
+    let required: &[&str] = match members.get("kty").and_then(Value::as_str) {
+        Some("EC") => &["crv", "kty", "x", "y"],
+        Some("OKP") => &["crv", "kty", "x"],
+        _ => &["e", "kty", "n"],
+    };
+    let required = required.iter().filter_map(|name| Some((*name, members.get(*name)?)));
+    let text = jcs::object(required).map_err(|_number| "a member of the key is not a string")?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text);
+    digest.as_ref().try_into().map_err(|_length| "no thumbprint")
 }
 
 type Public = (Box<[u8]>, DecodingKey, &'static [Algorithm]);
@@ -313,6 +351,15 @@ mod tests {
         assert!(matches!(keys.select(None, Algorithm::EdDsa), Selected::Key(_)));
         assert!(matches!(keys.select(Some("ed"), Algorithm::Es256), Selected::OtherAlgorithm));
         assert!(matches!(keys.select(Some("other"), Algorithm::EdDsa), Selected::Unknown));
+    }
+
+    #[test]
+    fn a_key_has_the_thumbprint_of_rfc_8037() {
+        let (keys, _) = set(&[ED25519.into()]);
+        let key = keys.named(Some("ed")).next().unwrap();
+        assert!(key.has_thumbprint("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"));
+        assert!(key.has_thumbprint(&hex(&key.thumbprint)));
+        assert!(!key.has_thumbprint("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4g"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The presenter: what a caller has proven of itself at this call, beside holding the token.
 
+use super::delegation::presenter::Method;
+
 /// What was proven. By default nothing: whoever holds a bearer token can present it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presenter {
@@ -9,6 +11,8 @@ pub struct Presenter {
     pub dpop: Option<[u8; 32]>,
     /// `sub` of the workload identity token, its key proven (WIMSE).
     pub workload: Option<Box<str>>,
+    /// How it was known to be the agent that the token was delegated to, when it was delegated.
+    pub delegated: Option<Method>,
 }
 
 /// A certificate whose key the caller has proven to hold.

@@ -88,6 +88,8 @@ pub struct Issuer {
     pub agents: Vec<Box<str>>,
     /// How it says which of its tokens it has taken back.
     pub liveness: Liveness,
+    /// `[issuer.delegation]`: what is demanded of delegation chains; `None` refuses every one.
+    pub delegation: Option<Delegations>,
 }
 
 impl Issuer {
@@ -109,6 +111,7 @@ impl Issuer {
             has_binding_service: false,
             agents: Vec::new(),
             liveness: Liveness::default(),
+            delegation: None,
         }
     }
 }
@@ -134,4 +137,34 @@ impl Liveness {
         let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
         self.list_origins.iter().any(|listed| **listed == *origin)
     }
+}
+
+/// What is demanded of the delegation chains of an issuer's tokens (`delegation.md` §4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delegations {
+    /// `max_depth`: the most records.
+    pub max_depth: usize,
+    /// `max_age`: how long before `iat` the oldest record may lie.
+    pub max_age: Duration,
+    /// `agent_id_schemes`: the URI schemes of agents' ids.
+    pub id_schemes: Vec<Box<str>>,
+    /// `preserves_foreign_chains`: its newest record may be another server's (D8).
+    pub preserves_foreign: bool,
+    /// `delegator_signature`
+    pub countersigned: Countersigned,
+    /// `delegated_policy_mode` is `newest`.
+    pub newest_policy_alone: bool,
+    /// `aoa_chain` is `structural`: records whose signature means nothing are kept for the record.
+    pub structural: bool,
+}
+
+/// What is made of the delegators' own signatures (D12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Countersigned {
+    /// `ignore`: nothing.
+    Ignored,
+    /// `require`: each record must have one that verifies.
+    Required,
+    /// `verify`: one that is there and can be verified must verify.
+    Verified,
 }

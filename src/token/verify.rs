@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
+use super::delegation::{self, Delegation};
 use super::details;
 use super::grant::{Boundary, Grant, Origin};
 use super::introspection::{self, Answer, Introspected};
@@ -16,8 +17,10 @@ use super::names;
 use super::parties;
 use super::policies::PolicyRef;
 use super::revocation::{Named, token_name};
+use super::signers::{Signers, Verifier};
 use super::status::Reference;
 use super::trust::{Algorithm, Issuer};
+use crate::model::need::Need;
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -38,10 +41,12 @@ pub struct Unverified<'a> {
 }
 
 /// What stops a verification that is not refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
     /// The key set at hand lacks the key that the token names.
     KeyUnknown,
+    /// Something else is lacking: keys of another signer.
+    Need(Need),
     /// The token is refused.
     Refuse(Denial),
 }
@@ -75,14 +80,17 @@ impl<'a> Unverified<'a> {
         check_type(&self.jws.header, issuer).map(drop)
     }
 
-    /// Verifies the token against an issuer and its keys at `now`.
+    /// Verifies the token against an issuer and its keys at `now`, and what it carries inside against
+    /// `signers`.
     pub fn verify(
         &self,
         issuer: &Arc<Issuer>,
         keys: &Arc<KeySet>,
+        signers: &impl Signers,
         now: Timestamp,
     ) -> Result<Grant, Halt> {
         let is_access_token = check_type(&self.jws.header, issuer)?;
+        delegation::check_depth(&self.payload, issuer)?;
         let signer = signer(&self.jws, issuer, keys)?;
         if *self.issuer_hint()? != *issuer.id {
             return Err(Denial::about(Reason::IssuerUnknown, "iss").into());
@@ -90,7 +98,7 @@ impl<'a> Unverified<'a> {
         if !is_access_token {
             check_kind(&self.payload)?;
         }
-        Ok(grant(&self.payload, issuer, Origin::Signed(signer), self.digest, now)?)
+        grant(&self.payload, issuer, Origin::Signed(signer), self.digest, signers, now)
     }
 }
 
@@ -99,13 +107,16 @@ pub fn introspected(
     introspected: &Introspected,
     issuer: &Arc<Issuer>,
     digest: [u8; 32],
+    signers: &impl Signers,
     now: Timestamp,
-) -> Result<Grant, Denial> {
+) -> Result<Grant, Halt> {
     let Introspected { answer, asked, until } = introspected;
-    let Answer::Active(members) = answer else { return Err(Reason::TokenInactive.into()) };
+    let Answer::Active(members) = answer else {
+        return Err(Denial::from(Reason::TokenInactive).into());
+    };
     let payload = introspection::payload(members, issuer, &token_name(&digest), *asked)?;
     let origin = Origin::Introspected { asked: *asked, until: *until };
-    grant(&payload, issuer, origin, digest, now)
+    grant(&payload, issuer, origin, digest, signers, now)
 }
 
 /// The grant of a payload that the issuer vouches for.
@@ -114,16 +125,20 @@ fn grant(
     issuer: &Arc<Issuer>,
     origin: Origin,
     digest: [u8; 32],
+    signers: &impl Signers,
     now: Timestamp,
-) -> Result<Grant, Denial> {
+) -> Result<Grant, Halt> {
     let claims = Claims::read(payload, issuer)?;
     claims.check_dates(issuer, now)?;
     parties::check_actors(payload)?;
     check_unverifiable(payload)?;
     let members = Members::read(payload, issuer)?;
     members.check_current(issuer.leeway, now)?;
+    let mut verifier = Verifier::new(signers);
+    delegation::check_depth(payload, issuer)?;
+    let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
     Ok(Grant {
-        boundaries: boundaries(payload, &members)?,
+        boundaries: boundaries(payload, &members, delegation.as_ref(), issuer)?,
         authentication: Authentication::read(payload, issuer)?,
         members,
         entries: details::read(payload)?,
@@ -132,6 +147,8 @@ fn grant(
         issuer: Arc::clone(issuer),
         origin,
         digest,
+        delegation,
+        relied: verifier.relied(),
         claims,
         written: OnceLock::new(),
     })
@@ -205,29 +222,25 @@ fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
 /// Conditions that the issuer put into the token and that cannot be checked make it worthless here:
 /// to ignore one would be to widen what was granted.
 fn check_unverifiable(payload: &Map<String, Value>) -> Result<(), Denial> {
-    let is_empty_chain = payload
-        .get("delegation_chain")
-        .is_none_or(|chain| chain.as_array().is_some_and(Vec::is_empty));
-    for (present, denial) in [
-        (payload.contains_key("cnf"), Denial::about(Reason::ConfirmationUnsupported, "cnf")),
-        (!is_empty_chain, Denial::about(Reason::DelegationUnverified, "delegation_chain")),
-        (
-            payload.contains_key("delegation_chain_ref"),
-            Denial::about(Reason::DelegationUnverified, "delegation_chain_ref"),
-        ),
-    ] {
-        if present {
-            return Err(denial);
-        }
+    if payload.contains_key("cnf") {
+        return Err(Denial::about(Reason::ConfirmationUnsupported, "cnf"));
     }
     Ok(())
 }
 
 /// The policies that the token names, in the order in which they are evaluated.
-fn boundaries(payload: &Map<String, Value>, members: &Members) -> Result<Vec<Boundary>, Denial> {
+fn boundaries(
+    payload: &Map<String, Value>,
+    members: &Members,
+    delegation: Option<&Delegation>,
+    issuer: &Issuer,
+) -> Result<Vec<Boundary>, Denial> {
     let registered = members.authorization.iter().cloned().map(Boundary::PolicyId);
     let referred = PolicyRef::read_all(payload)?.into_iter().map(Boundary::PolicyRef);
-    Ok(registered.chain(referred).collect())
+    let newest_alone = issuer.delegation.as_ref().is_some_and(|terms| terms.newest_policy_alone);
+    let delegated = delegation.map(|delegation| delegation.policies(newest_alone));
+    let delegated = delegated.into_iter().flatten().map(Boundary::DelegatedPolicy);
+    Ok(registered.chain(referred).chain(delegated).collect())
 }
 
 #[cfg(test)]

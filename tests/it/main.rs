@@ -17,6 +17,7 @@
 
 mod architecture;
 mod claims;
+mod delegation;
 mod feed;
 mod forwarding;
 mod framing;

@@ -14,6 +14,7 @@ use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::token::jws::Jws;
 use crate::token::keys::KeySet;
+use crate::token::signers::IssuerAlone;
 use crate::token::trust::Issuer;
 use crate::token::verify::{self, Halt, Unverified};
 
@@ -85,13 +86,15 @@ fn verified(
         max_lifetime: Duration::MAX,
         ..Issuer::named(payload.get("iss").and_then(Value::as_str).unwrap_or_default())
     };
+    let (issuer, keys) = (Arc::new(issuer), Arc::new(keys));
+    let signers = IssuerAlone { issuer: &issuer, keys: &keys };
     let token = Unverified::read(presented, verify::digest(presented));
     let outcome = token
         .map_err(Halt::from)
-        .and_then(|token| token.verify(&Arc::new(issuer), &Arc::new(keys), clock::now()));
+        .and_then(|token| token.verify(&issuer, &keys, &signers, clock::now()));
     Ok(match outcome {
         Ok(_grant) => Ok(()),
-        Err(Halt::KeyUnknown) => Err(format!(
+        Err(Halt::KeyUnknown | Halt::Need(_)) => Err(format!(
             "no key is called `{}`",
             output::escaped(jws.header.key_id.as_deref().unwrap_or_default())
         )),
@@ -233,13 +236,6 @@ fn oddities(jws: &Jws<'_>, payload: &Map<String, Value>) -> Vec<String> {
         if payload.contains_key(claim) {
             odd.push(why.to_owned());
         }
-    }
-    if payload
-        .get("delegation_chain")
-        .and_then(Value::as_array)
-        .is_some_and(|chain| !chain.is_empty())
-    {
-        odd.push("it carries a delegation chain, which cannot be verified".to_owned());
     }
     odd
 }

@@ -9,6 +9,7 @@ use crate::token::details::Rule;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
 use crate::token::parties::Parties;
+use crate::token::signers::IssuerAlone;
 use crate::token::trust::Issuer;
 use crate::token::verify::{Unverified, digest};
 
@@ -47,7 +48,9 @@ fn verify(token: &str, key: &SigningKey) -> Grant {
     let set = key.jwk_set("k1", Vec::new()).unwrap();
     let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
     let presented = Presented::new(token);
-    Unverified::read(presented, digest(presented)).unwrap().verify(&issuer, &keys, NOW).unwrap()
+    let signers = IssuerAlone { issuer: &issuer, keys: &keys };
+    let token = Unverified::read(presented, digest(presented)).unwrap();
+    token.verify(&issuer, &keys, &signers, NOW).unwrap()
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn decision(id: &str) -> Decision<'_> {
         kept: Kept::Sync,
         resource: Some("https://tools.test/shop"),
         token: None,
+        presenter: None,
         scope: None,
         unverified: None,
         basis: None,

@@ -37,6 +37,7 @@ fn everything() -> Named {
         ],
     }));
     let claims = Claims {
+        is_bound: false,
         audience: Vec::new(),
         client_id: Some("client".into()),
         expires: NOW,

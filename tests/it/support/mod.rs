@@ -1,6 +1,7 @@
 //! What the tests stand on: the gate as a process, an upstream that records every byte, an issuer of
 //! good and bad tokens, and clients that send what they are told.
 
+pub(crate) mod chain;
 pub(crate) mod challenge;
 pub(crate) mod client;
 pub(crate) mod echo;

@@ -1,0 +1,175 @@
+//! Whose signatures a token may carry inside, beside that of its issuer: authorization servers that
+//! recorded a delegation or a consent, and agents that signed what they delegated.
+//!
+//! What a verification looked up is kept with the grant, so that a remembered grant falls when any of
+//! the keys it rests on does.
+
+use std::sync::Arc;
+
+use super::detached::{Check, Detached};
+use super::keys::{Key, KeySet};
+use super::trust::{Algorithm, Issuer};
+use super::verify::Halt;
+use crate::model::need::Need;
+
+/// In what role a signature was made, which decides where keys for it may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// An agent that delegates.
+    Agent,
+    /// An authorization server that recorded something.
+    Authority,
+}
+
+/// The keys of a signer, and what they are trusted for.
+#[derive(Clone, Debug)]
+pub struct Trusted<'a> {
+    /// The algorithms it may use.
+    pub algorithms: &'a [Algorithm],
+    /// Its keys.
+    pub keys: &'a Arc<KeySet>,
+    /// What to ask for when a key is not among them; `None` where they are the newest there are.
+    pub newer: Option<Need>,
+}
+
+/// Whoever knows the signers that the operator configured. No key comes from anywhere else: nothing in
+/// a token is ever dereferenced (`delegation.md` §6).
+pub trait Signers {
+    /// The keys under which `name` signs in `role`; `None` where nobody of that name is trusted so.
+    fn find(&self, role: Role, name: &str) -> Result<Option<Trusted<'_>>, Halt>;
+}
+
+/// Nobody but the issuer of the token.
+#[derive(Clone, Copy, Debug)]
+pub struct IssuerAlone<'a> {
+    /// The issuer.
+    pub issuer: &'a Arc<Issuer>,
+    /// Its keys.
+    pub keys: &'a Arc<KeySet>,
+}
+
+impl Signers for IssuerAlone<'_> {
+    fn find(&self, role: Role, name: &str) -> Result<Option<Trusted<'_>>, Halt> {
+        let is_issuer = role == Role::Authority && *self.issuer.id == *name;
+        let algorithms = &self.issuer.algorithms;
+        Ok(is_issuer.then_some(Trusted { algorithms, keys: self.keys, newer: None }))
+    }
+}
+
+/// One look at a signer's keys, and what was found there.
+#[derive(Clone, Debug)]
+pub struct Reliance {
+    role: Role,
+    name: Box<str>,
+    /// `None` where nobody of that name was trusted.
+    keys: Option<Arc<KeySet>>,
+    /// The key that verified; `None` where none did.
+    key: Option<(Box<[u8]>, Algorithm)>,
+}
+
+impl Reliance {
+    /// Whether the look would find the same again.
+    pub fn holds(&self, signers: &impl Signers) -> Result<bool, Halt> {
+        let found = signers.find(self.role, &self.name)?;
+        Ok(match (&self.keys, found, &self.key) {
+            (None, None, _) => true,
+            (Some(then), Some(now), Some((public, algorithm))) => {
+                now.algorithms.contains(algorithm)
+                    && (Arc::ptr_eq(then, now.keys) || now.keys.holds(public, *algorithm))
+            }
+            (Some(then), Some(now), None) => Arc::ptr_eq(then, now.keys),
+            (Some(_), None, _) | (None, Some(_), _) => false,
+        })
+    }
+}
+
+/// What came of a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It does not verify.
+    Bad,
+    /// It verifies.
+    Good,
+    /// There is no key to hold it against.
+    Unresolvable,
+}
+
+/// Verifies the signatures of one token, and keeps what they rest on.
+#[derive(Debug)]
+pub struct Verifier<'s, S> {
+    signers: &'s S,
+    relied: Vec<Reliance>,
+}
+
+impl<'s, S: Signers> Verifier<'s, S> {
+    /// A verifier that asks `signers`.
+    pub const fn new(signers: &'s S) -> Self {
+        Self { signers, relied: Vec::new() }
+    }
+
+    /// Whether anybody called `name` is trusted in `role`.
+    pub fn knows(&self, role: Role, name: &str) -> Result<bool, Halt> {
+        Ok(self.signers.find(role, name)?.is_some())
+    }
+
+    /// Holds the signature of `name` against its keys.
+    pub fn check(
+        &mut self,
+        role: Role,
+        name: &str,
+        signature: &Detached<'_>,
+        payload: &[u8],
+    ) -> Result<Finding, Halt> {
+        let Some(trusted) = self.signers.find(role, name)? else {
+            self.rely(role, name, None, None);
+            return Ok(Finding::Unresolvable);
+        };
+        let named = trusted.keys.named(signature.key_id());
+        let check = match role {
+            Role::Authority => signature.check(payload, named, trusted.algorithms),
+            Role::Agent => {
+                let own = named.filter(|key| belongs_to(key, name));
+                signature.check(payload, own, trusted.algorithms)
+            }
+        };
+        let (finding, key) = match check {
+            Check::Good(key, algorithm) => (Finding::Good, Some((key.public().into(), algorithm))),
+            Check::Bad => (Finding::Bad, None),
+            Check::Unknown => match trusted.newer {
+                Some(need) => return Err(Halt::Need(need)),
+                None => (Finding::Unresolvable, None),
+            },
+        };
+        self.rely(role, name, Some(trusted.keys), key);
+        Ok(finding)
+    }
+
+    fn rely(
+        &mut self,
+        role: Role,
+        name: &str,
+        keys: Option<&Arc<KeySet>>,
+        key: Option<(Box<[u8]>, Algorithm)>,
+    ) {
+        let is_same =
+            |other: &Reliance| other.role == role && *other.name == *name && other.key == key;
+        if !self.relied.iter().any(is_same) {
+            self.relied.push(Reliance { role, name: name.into(), keys: keys.cloned(), key });
+        }
+    }
+
+    /// What the answers rest on.
+    pub fn relied(self) -> Vec<Reliance> {
+        self.relied
+    }
+}
+
+/// Whether a key of a directory is that of the agent `id`, and not of its neighbor: its `kid` is the id,
+/// or the id ends in the key's own thumbprint (`delegation.md` §6).
+fn belongs_to(key: &Key, id: &str) -> bool {
+    let last = id.rsplit('/').next().unwrap_or(id);
+    match last.strip_prefix("sha256.") {
+        Some(thumbprint) => key.has_thumbprint(thumbprint),
+        None => key.id() == Some(id),
+    }
+}
