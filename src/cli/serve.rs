@@ -307,7 +307,8 @@ impl Engine {
         }
     }
 
-    /// A digest of the configuration and of the files that upstreams are built from.
+    /// A digest of the configuration and of the files that upstreams and the gate's own questions to
+    /// issuers are built from.
     fn fingerprint(&self) -> Vec<u8> {
         let config = Arc::clone(&self.serving.load().snapshot.config);
         let mut files = vec![self.file.clone()];
@@ -325,6 +326,11 @@ impl Engine {
                     .into_iter()
                     .flat_map(|(certificate, key)| [certificate, key]),
             );
+        }
+        let asked =
+            config.issuers.iter().filter_map(|issuer| issuer.liveness.introspection.as_ref());
+        for introspection in asked {
+            files.extend(introspection.authentication.files().map(Path::to_owned));
         }
         let mut all = digest::Context::new(&digest::SHA256);
         for file in files {

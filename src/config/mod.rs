@@ -265,6 +265,20 @@ pub enum KeySource {
     Url(http::Uri),
 }
 
+impl ClientAuthentication {
+    /// The files that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let (first, second) = match self {
+            Self::Certificate(certificate, key) => (Some(certificate), Some(key)),
+            Self::PrivateKey { path, .. } | Self::Secret(secret::Reference::File(path)) => {
+                (Some(path), None)
+            }
+            Self::Secret(secret::Reference::Env(_)) => (None, None),
+        };
+        first.into_iter().chain(second).map(PathBuf::as_path)
+    }
+}
+
 /// `[[upstream]]`: where permitted calls go.
 #[derive(Clone, Debug)]
 pub struct Upstream {

@@ -69,7 +69,7 @@ pub struct Liveness {
     config: IssuerConfig,
     client: Client,
     /// When each list was last asked for in vain, guarded for the time of a fetch.
-    lists: Mutex<HashMap<Box<str>, Instant>>,
+    lists: Mutex<HashMap<Box<str>, Failure>>,
     feed: Mutex<FeedState>,
     introspector: Option<Introspector>,
     failures: AtomicU64,
@@ -77,9 +77,35 @@ pub struct Liveness {
 
 #[derive(Debug, Default)]
 struct FeedState {
-    failed: Option<Instant>,
+    failed: Option<Failure>,
     etag: Option<HeaderValue>,
     newest: Option<Arc<Feed>>,
+}
+
+/// An attempt that failed, and the keys it failed with: with other keys it is worth another one.
+#[derive(Debug)]
+struct Failure {
+    at: Instant,
+    keys: Option<Arc<KeySet>>,
+}
+
+impl Failure {
+    fn now(keys: Option<&Arc<KeySet>>) -> Self {
+        Self { at: clock::instant(), keys: keys.cloned() }
+    }
+
+    fn is_fresh(&self) -> bool {
+        clock::instant().saturating_duration_since(self.at) < PAUSE
+    }
+
+    fn forbids(&self, keys: Option<&Arc<KeySet>>) -> bool {
+        let is_same = match (&self.keys, keys) {
+            (Some(own), Some(keys)) => Arc::ptr_eq(own, keys),
+            (None, None) => true,
+            _ => false,
+        };
+        is_same && self.is_fresh()
+    }
 }
 
 impl Liveness {
@@ -128,16 +154,15 @@ impl Liveness {
         if let Some(listed) = known() {
             return Ok(listed);
         }
-        if failed.get(uri).is_some_and(|at| clock::instant().duration_since(*at) < PAUSE) {
+        if failed.get(uri).is_some_and(|failure| failure.forbids(keys.as_ref())) {
             return Err(FactError::Paused);
         }
+        let failure = Failure::now(keys.as_ref());
         let listed = self.fetch_list(uri, keys).await;
-        if let Err(error) = &listed
-            && !matches!(error, FactError::KeyUnknown)
-        {
+        if let Err(error) = &listed {
             self.complain("a status list was not obtained", error);
-            failed.retain(|_, at| clock::instant().duration_since(*at) < PAUSE);
-            failed.insert(uri.into(), clock::instant());
+            failed.retain(|_, failure| failure.is_fresh());
+            failed.insert(uri.into(), failure);
         }
         listed
     }
@@ -173,16 +198,16 @@ impl Liveness {
         if let Some(fed) = known() {
             return Ok(fed);
         }
-        if state.failed.is_some_and(|at| clock::instant().duration_since(at) < PAUSE) {
+        if state.failed.as_ref().is_some_and(|failure| failure.forbids(keys.as_ref())) {
             return Err(FactError::Paused);
         }
+        let failure = Failure::now(keys.as_ref());
         let polled = self.fetch_feed(&mut state, keys).await;
         match &polled {
             Ok(_) => state.failed = None,
-            Err(FactError::KeyUnknown) => {}
             Err(error) => {
                 self.complain("the feed of revocations was not obtained", error);
-                state.failed = Some(clock::instant());
+                state.failed = Some(failure);
             }
         }
         polled

@@ -9,6 +9,7 @@ use super::upstream::{BuildError as UpstreamError, Upstream};
 use crate::config::secret::SecretError;
 use crate::config::{self, Config};
 use crate::facts::introspection::SetUpError;
+use crate::facts::liveness::Liveness;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
 use crate::state::{self, Snapshot};
@@ -88,6 +89,9 @@ impl Serving {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Snapshot, Vec<Arc<Upstream>>), BuildError> {
         let snapshot = Snapshot::build(Arc::clone(config))?;
+        for issuer in &config.issuers {
+            Liveness::new(issuer, environment)?;
+        }
         let upstreams =
             config.upstreams.iter().map(|upstream| build_upstream(upstream, environment));
         Ok((snapshot, upstreams.collect::<Result<_, _>>()?))

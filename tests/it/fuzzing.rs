@@ -7,6 +7,24 @@ mod bodies;
 
 const CONFIGURATION: &str = include_str!("../../deploy/examples/sidecar/opgate.toml");
 
+/// Members that documents of an issuer have, to be put together in any way.
+const DOCUMENT: [&str; 14] = [
+    r#""sub":"https://as.test/1""#,
+    r#""iss":"https://as.test""#,
+    r#""iat":1790000000"#,
+    r#""exp":1790000001"#,
+    r#""ttl":1e300"#,
+    r#""status_list":{"bits":1,"lst":"eNrbuRgAAhcBXQ"}"#,
+    r#""status_list":{"bits":8,"lst":"eNoDAAAAAAE"}"#,
+    r#""revocations":[{"jti":"a","until":18446744073709551615}]"#,
+    r#""revocations":[{"issuer":"https://as.test"},{"sub":"b"}]"#,
+    r#""aud":["gate"]"#,
+    r#""token_introspection":{"active":true,"iat":-1,"policy_content":7}"#,
+    r#""active":true"#,
+    r#""client_id":"x""#,
+    r#""policy_content":[]"#,
+];
+
 /// Bytes, texts, and texts made of the parts that matter.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -23,8 +41,20 @@ proptest! {
         bodies::request_target(&bytes);
         bodies::header_set(&bytes);
         bodies::token(&bytes);
+        bodies::issuer_document(&bytes);
         bodies::configuration(&bytes);
         bodies::journal_tail(&bytes);
+    }
+
+    #[test]
+    fn no_document_of_an_issuer_breaks_its_reader(
+        members in prop::collection::vec((0..DOCUMENT.len(), 0..DOCUMENT.len()), 0..8),
+    ) {
+        let member = |(name, value): &(usize, usize)| {
+            format!("{}:{}", DOCUMENT[*name].split(':').next().unwrap(), DOCUMENT[*value].split_once(':').unwrap().1)
+        };
+        let text = format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","));
+        bodies::issuer_document(text.as_bytes());
     }
 
     #[test]

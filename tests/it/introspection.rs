@@ -284,6 +284,16 @@ fn del_018_a_jwt_can_be_asked_of_at_each_call_too() {
 }
 
 #[test]
+fn a_key_that_does_not_sign_is_said_at_the_start() {
+    let (echo, server) = (Echo::start(), Served::start());
+    let setup = setup(&echo, &server, "key = \"gate.pem\"");
+    setup.write("gate.pem", "no key");
+    let mut gate = setup.spawn();
+    assert_ne!(gate.ended().code(), Some(0));
+    assert!(gate.stderr().contains("is not a private key"), "{}", gate.stderr());
+}
+
+#[test]
 fn an_issuer_without_an_endpoint_cannot_be_asked_which_is_said_at_the_start() {
     let echo = Echo::start();
     for line in ["opaque_tokens = \"https://as.test\"", "introspection = \"always\""] {

@@ -119,6 +119,8 @@ enum Event {
     Feed(Vec<usize>),
     /// The list gives the token this status.
     List(u8),
+    /// Asked anew, the issuer says that its tokens are active, or that they are not.
+    Active(bool),
     /// The operator's configuration is another one.
     Configure(usize),
     /// The clock moves.
@@ -135,6 +137,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => several().prop_map(Event::Revoke),
         1 => several().prop_map(Event::Feed),
         1 => (0..4_u8).prop_map(Event::List),
+        1 => any::<bool>().prop_map(Event::Active),
         2 => (0..CONFIGURATIONS.len()).prop_map(Event::Configure),
         3 => (-90..120_i64).prop_map(Event::Clock),
         12 => (0..6_usize).prop_map(Event::Call),
@@ -156,6 +159,7 @@ struct World {
     configured: usize,
     known: Known,
     revoked: Set,
+    active: bool,
     introspected: HashMap<usize, Arc<Introspected>>,
     memory: HashMap<usize, Arc<Grant>>,
 }
@@ -167,6 +171,7 @@ impl World {
             configured: 0,
             known: Known { keys: vec![Keys::Missing], heard: vec![Heard::default()] },
             revoked: Set::default(),
+            active: true,
             introspected: HashMap::new(),
             memory: HashMap::new(),
         };
@@ -199,6 +204,7 @@ impl World {
                 self.known.heard[0].feed = Some(fed);
             }
             Event::List(status) => self.publish_list(*status),
+            Event::Active(active) => self.active = *active,
             Event::Configure(which) => self.configured = *which,
             Event::Clock(seconds) => {
                 let by = Duration::from_secs(seconds.unsigned_abs());
@@ -281,7 +287,11 @@ impl World {
         if which != 5 {
             members = json!({});
         }
-        let answer = if which == 4 { Answer::Inactive } else { Answer::Active(object(members)) };
+        let answer = if which == 4 || !self.active {
+            Answer::Inactive
+        } else {
+            Answer::Active(object(members))
+        };
         let until = self.now.after(Duration::from_secs(30));
         let fresh = Arc::new(Introspected { answer, asked: self.now, until });
         self.introspected.insert(which, Arc::clone(&fresh));
@@ -365,6 +375,12 @@ fn ver_026_every_kind_of_event_changes_an_answer_that_was_remembered() {
         assert_eq!(with, without);
         assert_eq!(with.unwrap().reason.code(), reason, "token {which} after {event:?}");
     }
+    let mut world = World::new();
+    assert_eq!(world.call(5), (None, None));
+    world.happen(&Event::Active(false));
+    assert_eq!(world.call(5), (None, None), "the answer is kept for its time");
+    world.happen(&Event::Clock(31));
+    assert_eq!(world.call(5).0.unwrap().reason.code(), "token_inactive");
     let mut world = World::new();
     world.happen(&Event::Configure(4));
     assert_eq!(world.call(0), (None, None));
