@@ -6,22 +6,18 @@
 
 use serde_json::{Map, Value};
 
-use super::json;
-use super::setting::{ISSUERS, Issuer, Key, Operation, RESOURCES, Resource};
+use super::request::{find_operation, find_resource, find_token, glob};
+use super::setting::{ISSUERS, Issuer, Key, Operation, Resource};
+use super::{json, members};
 
 /// What a caller is told: status and `error`.
 pub(super) type Told = (u16, &'static str);
 
 pub(super) const OK: Told = (200, "");
-const AMBIGUOUS: Told = (400, "bad_request");
-const INVALID_REQUEST: Told = (400, "invalid_request");
-const NO_CREDENTIALS: Told = (401, "unauthorized");
-const INVALID_TOKEN: Told = (401, "invalid_token");
+pub(super) const INVALID_TOKEN: Told = (401, "invalid_token");
 const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
 const INSUFFICIENT_SCOPE: Told = (403, "insufficient_scope");
 const INSUFFICIENT_AUTHORIZATION: Told = (403, "insufficient_authorization");
-const NOT_FOUND: Told = (404, "not_found");
-const OTHER_METHOD: Told = (405, "method_not_allowed");
 const ENGINE_FAILED: Told = (500, "server_error");
 const UNAVAILABLE: Told = (503, "temporarily_unavailable");
 
@@ -43,7 +39,7 @@ pub(super) fn told(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Told {
     }
 }
 
-type Step<T> = Result<T, Told>;
+pub(super) type Step<T> = Result<T, Told>;
 
 fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     let (resource, path) = find_resource(asked)?;
@@ -67,145 +63,10 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     check_kind(&head, &claims)?;
     check_claims(&claims, issuer, resource, now)?;
     check_conditions(&claims)?;
-    let boundaries = boundaries(&claims)?;
+    let boundaries = members::named_policies(&claims, issuer, now)?;
     let grants = grants(&claims)?;
     authorize(&claims, resource, operation, &asked.method, &path, boundaries, &grants)
 }
-
-// ── Stage A ──────────────────────────────────────────────────────────────────────────────────────
-
-/// Steps 3 and 5: the path is decoded once, and refused where two readers could differ.
-fn find_resource(asked: &Asked) -> Step<(&'static Resource, String)> {
-    let path = canonical(&asked.path).ok_or(AMBIGUOUS)?;
-    for resource in RESOURCES {
-        let rest = path.strip_prefix(resource.mount);
-        if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-            let below = if rest.is_empty() { "/" } else { rest };
-            return Ok((resource, below.to_owned()));
-        }
-    }
-    Err(NOT_FOUND)
-}
-
-fn canonical(raw: &str) -> Option<String> {
-    let mut decoded = Vec::new();
-    let mut rest = raw.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        if *byte == b'%' {
-            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-            let value = u8::from_str_radix(digits, 16).ok()?;
-            // An encoded separator, control or unreserved character, or a second encoding.
-            if b"/\\-._~".contains(&value) || value.is_ascii_alphanumeric() || value < 0x20 {
-                return None;
-            }
-            let again = after.get(2..4).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit));
-            if value == b'%' && again {
-                return None;
-            }
-            decoded.push(value);
-            rest = &after[2..];
-        } else {
-            decoded.push(*byte);
-            rest = after;
-        }
-    }
-    let decoded = String::from_utf8(decoded).ok()?;
-    let segments: Vec<&str> = decoded.strip_prefix('/')?.split('/').collect();
-    for (n, segment) in segments.iter().enumerate() {
-        let is_last = n + 1 == segments.len();
-        if matches!(*segment, "." | "..") || (segment.is_empty() && !is_last) {
-            return None;
-        }
-    }
-    (!decoded.contains(';') && !decoded.contains('\\')).then_some(decoded)
-}
-
-/// The first operation of the file whose method and path match.
-fn find_operation(
-    resource: &'static Resource,
-    method: &str,
-    path: &str,
-) -> Step<&'static Operation> {
-    let here = |operation: &&Operation| glob(operation.path, path);
-    let mut found = resource.operations.iter().filter(here);
-    match found.clone().find(|operation| operation.methods.contains(&method)) {
-        Some(operation) => Ok(operation),
-        None if found.next().is_some() => Err(OTHER_METHOD),
-        None => Err(NOT_FOUND),
-    }
-}
-
-/// Design §4: `*` stays inside one segment, `**` crosses segments; letters are compared exactly.
-fn glob(pattern: &str, path: &str) -> bool {
-    let pattern: Vec<&str> = pattern[1..].split('/').collect();
-    let path: Vec<&str> = path[1..].split('/').collect();
-    segments(&pattern, &path)
-}
-
-fn segments(pattern: &[&str], path: &[&str]) -> bool {
-    match pattern {
-        [] => path.is_empty(),
-        // What follows a last `/` may be empty, so `/a/**` takes `/a/`, and not `/a`.
-        ["**"] => !path.is_empty(),
-        ["**", rest @ ..] => (0..=path.len()).any(|skipped| segments(rest, &path[skipped..])),
-        [first, rest @ ..] => {
-            path.first().is_some_and(|segment| one(first, segment)) && segments(rest, &path[1..])
-        }
-    }
-}
-
-fn one(pattern: &str, segment: &str) -> bool {
-    if pattern == "*" {
-        return !segment.is_empty();
-    }
-    match pattern.split_once('*') {
-        None => pattern == segment,
-        Some((before, after)) => segment.strip_prefix(before).is_some_and(|rest| {
-            let ends = (0..=rest.len()).filter(|at| rest.is_char_boundary(*at));
-            ends.into_iter().any(|at| one_from(after, &rest[at..]))
-        }),
-    }
-}
-
-/// As [`one`], where a lone `*` may also be empty, because other text stands in the segment.
-fn one_from(pattern: &str, segment: &str) -> bool {
-    pattern == "*" || one(pattern, segment)
-}
-
-// ── Stage B ──────────────────────────────────────────────────────────────────────────────────────
-
-/// Steps 9a to 9f.
-fn find_token(asked: &Asked) -> Step<String> {
-    let query = asked.query.as_deref().unwrap_or_default();
-    if query.split('&').any(|pair| pair.split('=').next() == Some("access_token")) {
-        return Err(INVALID_REQUEST);
-    }
-    let line = match asked.authorization.as_slice() {
-        [] => return Err(NO_CREDENTIALS),
-        [line] => line,
-        _ => return Err(INVALID_REQUEST),
-    };
-    let (scheme, rest) = line.split_once(' ').unwrap_or((line, ""));
-    match scheme.to_lowercase().as_str() {
-        "bearer" => {}
-        // RFC 9449 §7.1: an unbound token has no business under DPoP; a bound one needs a proof.
-        "dpop" => return Err(UNDER_DPOP),
-        _ => return Err(NO_CREDENTIALS),
-    }
-    let token = rest.trim_start_matches(' ');
-    if token.contains(',') {
-        return Err(INVALID_REQUEST);
-    }
-    let token68 = |c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c);
-    let body = token.trim_end_matches('=');
-    if body.is_empty() || token.len() > 16_384 || !body.chars().all(token68) {
-        return Err(INVALID_TOKEN);
-    }
-    Ok(token.to_owned())
-}
-
-/// What the scheme DPoP without a proof is told.
-const UNDER_DPOP: Told = NO_CREDENTIALS;
 
 // ── Stage C ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,6 +144,7 @@ fn check_kind(head: &Map<String, Value>, claims: &Map<String, Value>) -> Step<()
         return Ok(());
     }
     let authorizes = claims.contains_key("agent_operation_authorization")
+        || claims.contains_key("agentOperationAuthorization")
         || claims.contains_key("authorization_details");
     let foreign = [
         "nonce",
@@ -293,6 +155,7 @@ fn check_kind(head: &Map<String, Value>, claims: &Map<String, Value>) -> Step<()
         "htu",
         "htm",
         "agent_operation_proposal",
+        "agentOperationProposal",
         "response_type",
     ];
     let is_foreign = foreign.iter().any(|member| claims.contains_key(*member));
@@ -315,7 +178,7 @@ fn check_claims(
     for name in ["sub", "jti"] {
         text(claims, name)?.filter(|text| (1..=255).contains(&text.len())).ok_or(INVALID_TOKEN)?;
     }
-    for name in ["client_id", "azp"] {
+    for name in ["client_id", "azp", "acr"] {
         if text(claims, name)?.is_some_and(|text| !(1..=255).contains(&text.len())) {
             return Err(INVALID_TOKEN);
         }
@@ -333,6 +196,7 @@ fn check_claims(
     }
     scopes(claims, issuer)?;
     check_actor(claims)?;
+    date(claims, "auth_time", issuer)?;
     let expires = date(claims, "exp", issuer)?.ok_or(INVALID_TOKEN)?;
     let issued = date(claims, "iat", issuer)?.ok_or(INVALID_TOKEN)?;
     let begins = date(claims, "nbf", issuer)?;
@@ -349,16 +213,21 @@ fn check_claims(
     Ok(())
 }
 
-/// `tokens.md` §7: an object with `sub`.
+/// `tokens.md` §7: an object with `sub`, and at most sixteen of them in one another.
 fn check_actor(claims: &Map<String, Value>) -> Step<()> {
-    match claims.get("act") {
-        None => Ok(()),
-        Some(Value::Object(actor)) => match text(actor, "sub")? {
-            Some(subject) if (1..=255).contains(&subject.len()) => Ok(()),
-            _ => Err(INVALID_TOKEN),
-        },
-        Some(_) => Err(INVALID_TOKEN),
+    let mut next = claims.get("act");
+    let mut depth = 0;
+    while let Some(actor) = next {
+        depth += 1;
+        let actor = actor.as_object().filter(|_| depth <= 16).ok_or(INVALID_TOKEN)?;
+        let subject = string(actor, "sub").ok_or(INVALID_TOKEN)?;
+        // Stricter: the acting one has a name of 1 to 255 octets.
+        if depth == 1 && !(1..=255).contains(&subject.len()) {
+            return Err(INVALID_TOKEN);
+        }
+        next = actor.get("act");
     }
+    Ok(())
 }
 
 fn scopes(claims: &Map<String, Value>, issuer: &Issuer) -> Step<Vec<String>> {
@@ -397,7 +266,7 @@ fn date(claims: &Map<String, Value>, name: &str, issuer: &Issuer) -> Step<Option
 }
 
 /// `YYYY-MM-DDThh:mm:ss[.fraction]Z`: days are counted from month to month, for there is time.
-fn written(text: &str) -> Option<u64> {
+pub(super) fn written(text: &str) -> Option<u64> {
     let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     let number = |text: &str, digits: usize| {
@@ -450,29 +319,6 @@ fn check_conditions(claims: &Map<String, Value>) -> Step<()> {
 
 // ── Stage D ──────────────────────────────────────────────────────────────────────────────────────
 
-/// How many boundary policies the token names. None can be resolved here (`policy.md` §6.4).
-fn boundaries(claims: &Map<String, Value>) -> Step<usize> {
-    let mut count = 0;
-    if let Some(authorization) = claims.get("agent_operation_authorization") {
-        let named = authorization.as_object().and_then(|members| string(members, "policy_id"));
-        named.filter(|id| (1..=256).contains(&id.len())).ok_or(INVALID_TOKEN)?;
-        count += 1;
-    }
-    let is_reference = |value: &Value| value.is_string() || value.is_object();
-    match claims.get("policy_ref") {
-        None => {}
-        Some(Value::Array(several)) => {
-            if several.is_empty() || !several.iter().all(is_reference) {
-                return Err(INVALID_TOKEN);
-            }
-            count += several.len();
-        }
-        Some(one) if is_reference(one) => count += 1,
-        Some(_) => return Err(INVALID_TOKEN),
-    }
-    Ok(count)
-}
-
 /// The entries that grant something, each well formed (`tokens.md` §5).
 fn grants(claims: &Map<String, Value>) -> Step<Vec<&Map<String, Value>>> {
     let details = match claims.get("authorization_details") {
@@ -485,8 +331,8 @@ fn grants(claims: &Map<String, Value>) -> Step<Vec<&Map<String, Value>>> {
         let entry = entry.as_object().ok_or(INVALID_TOKEN)?;
         match string(entry, "type").ok_or(INVALID_TOKEN)? {
             "agent_operation" => check_operations(entry)?,
-            "authorization_policy" => check_policy(entry, "language")?,
-            "rego_policy" => check_policy(entry, "type")?,
+            "authorization_policy" => members::check_policy(entry, "language")?,
+            "rego_policy" => members::check_policy(entry, "type")?,
             _ => continue,
         }
         for bound in ["actions", "locations"] {
@@ -546,20 +392,6 @@ fn is_glob(text: &str) -> bool {
         && !text.contains(['?', '[', ']', '{', '}', '\\', '#', '%'])
         && parts.iter().enumerate().all(fine)
         && parts.iter().filter(|part| **part == "**").count() <= 4
-}
-
-fn check_policy(entry: &Map<String, Value>, name: &str) -> Step<()> {
-    let policy = entry.get("policy").and_then(Value::as_object).ok_or(INVALID_TOKEN)?;
-    for member in ["content", "uri", "entry_point", "language", "type"] {
-        text(policy, member)?;
-    }
-    string(policy, name).ok_or(INVALID_TOKEN)?;
-    let agree = match (string(policy, "language"), string(policy, "type")) {
-        (Some(language), Some(kind)) => language == kind,
-        _ => true,
-    };
-    let has_source = policy.contains_key("content") || policy.contains_key("uri");
-    if agree && has_source { Ok(()) } else { Err(INVALID_TOKEN) }
 }
 
 /// `policy.md` §3.
@@ -653,7 +485,7 @@ fn normalized(url: &str) -> Option<String> {
 // ── Members ──────────────────────────────────────────────────────────────────────────────────────
 
 /// A member that is text, if there is one; of another type it is refused.
-fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a str>> {
+pub(super) fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a str>> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -661,7 +493,7 @@ fn text<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a str>
     }
 }
 
-fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+pub(super) fn string<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     members.get(name).and_then(Value::as_str)
 }
 

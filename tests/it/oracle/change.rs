@@ -8,8 +8,15 @@ use super::setting::{ISSUERS, PAIRS};
 /// A change, with a number that picks one of its forms.
 pub(super) type Change = fn(&mut Draft, usize);
 
+/// `policy.md` §6.6.
+const HASH: &str = "sha256-JzkDa0wlgOyiHFWcIcBHqCWLyP/vkvs5kMJC1xgoDMM=";
+
 /// Every change, by name. Some are harmless, and must be.
-pub(super) const CATALOG: &[(&str, Change)] = &[
+pub(super) fn catalog() -> impl Iterator<Item = (&'static str, Change)> {
+    TOKENS.iter().chain(super::agent::OPERATION_TOKENS).copied()
+}
+
+const TOKENS: &[(&str, Change)] = &[
     ("alg", |d, n| {
         let named = [
             json!("none"),
@@ -302,6 +309,18 @@ pub(super) const CATALOG: &[(&str, Change)] = &[
             ("policy_ref", json!(7)),
             ("policy_ref", json!(null)),
             ("policy_ref", json!({"id": "p1"})),
+            ("policyRef", json!("p1")),
+            ("policy_ref", json!({})),
+            ("policy_ref", json!("")),
+            ("policy_ref", json!({"id": "p1", "hash": HASH})),
+            ("policy_ref", json!({"id": "p1", "hash": HASH.trim_end_matches('=')})),
+            ("policy_ref", json!({"id": "p1", "hash": HASH.replace('/', "_")})),
+            ("policy_ref", json!({"id": "p1", "hash": format!("{HASH}=")})),
+            ("policy_ref", json!({"id": "p1", "hash": HASH.replace("256", "512")})),
+            ("policy_ref", json!({"id": "p1", "hash": "md5-AAAA"})),
+            ("policy_ref", json!({"id": "p1", "hash": 7})),
+            ("policy_ref", json!(["p1", {"id": 7}])),
+            ("policy_ref", json!({"id": "p1", "endpoint": 7})),
         ];
         let (name, value) = pick(&named, n);
         d.payload[name] = value;
@@ -426,6 +445,11 @@ pub(super) const CATALOG: &[(&str, Change)] = &[
             policy("rego_policy", json!({"type": "alfa", "content": "x"})),
             policy("rego_policy", json!({"language": "alfa", "content": "x"})),
             policy("rego_policy", json!("x")),
+            policy("rego_policy", json!({"type": "rego", "content": "x", "entry_point": "a-b"})),
+            policy("rego_policy", json!({"type": "rego", "uri": "x", "entry_point": "data.a.b"})),
+            policy("rego_policy", json!({"type": "rego", "uri": "x", "hash": "md5-AAAA"})),
+            policy("rego_policy", json!({"type": "rego", "uri": "x", "hash": HASH})),
+            policy("rego_policy", json!({"type": "rego", "content": ""})),
             json!({"type": "authorization_policy"}),
             json!({"type": "authorization_policy", "actions": ["x"], "policy": {"language": "alfa", "content": "x"}}),
             json!({"type": "agent_operation", "operations": [{"action": "look"}]}),
@@ -544,11 +568,11 @@ pub(super) const CATALOG: &[(&str, Change)] = &[
     }),
 ];
 
-fn pick<T: Clone>(all: &[T], n: usize) -> T {
+pub(super) fn pick<T: Clone>(all: &[T], n: usize) -> T {
     all[n % all.len()].clone()
 }
 
-fn remove(object: &mut Value, name: &str) {
+pub(super) fn remove(object: &mut Value, name: &str) {
     if let Some(members) = object.as_object_mut() {
         members.remove(name);
     }
