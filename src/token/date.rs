@@ -26,6 +26,8 @@ pub fn rfc3339(text: &str) -> Option<Timestamp> {
                 3 => byte == b':',
                 _ => byte.is_ascii_digit(),
             }));
+    // RFC 3339 §5.6: an hour of an offset is one of a day; the parser takes more.
+    let is_offset = is_offset && offset.get(1..3).is_none_or(|hours| hours < "24");
     if !shape || !is_offset || fraction.is_empty() || seconds.ends_with("60") {
         return None;
     }
@@ -56,6 +58,8 @@ mod tests {
             "",
             "2025-12-18",
             "2025-12-18T06:00:00",
+            "2025-12-18T06:00:00+24:00",
+            "2025-12-18T06:00:00+02:60",
             "2025-12-18t06:00:00Z",
             "2025-12-18T06:00:00z",
             "2025-12-18 06:00:00Z",
