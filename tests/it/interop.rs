@@ -190,30 +190,60 @@ struct Server {
 impl Server {
     fn start() -> Self {
         let mut program = Foreign::node("authorization-server.mjs");
-        let issuer = program.read()["issuer"].as_str().unwrap().to_owned();
+        let about = program.read();
+        let text = |name: &str| about[name].as_str().unwrap().to_owned();
+        let (issuer, client) = (text("issuer"), text("client"));
         let echo = Echo::start();
         let mut setup = Setup::new(&echo);
+        setup.write("introspection.secret", &text("secret"));
         setup.more = format!(
-            "[[issuer]]\nissuer = \"{issuer}\"\nalgorithms = [\"ES256\"]\nrfc9068_strict = true\n\
-             [[resource]]\nid = \"https://tools.test/store\"\nupstream = \"shop\"\n\
-             issuers = [\"{issuer}\"]\n\
-             [[resource.operation]]\naction = \"read_order\"\nmethod = \"GET\"\n\
-             path = \"/orders/*\"\nscopes = [\"orders.read\"]\n\
-             [[resource.operation]]\naction = \"delete_order\"\nmethod = \"DELETE\"\n\
-             path = \"/orders/*\"\nscopes = [\"orders.write\"]\n"
+            r#"
+[[issuer]]
+issuer = "{issuer}"
+algorithms = ["ES256"]
+rfc9068_strict = true
+[issuer.introspection]
+endpoint = "{issuer}/token/introspection"
+client_id = "{client}"
+secret = {{ file = "introspection.secret" }}
+cache = "0s"
+"#
         );
+        for (name, further) in
+            [("store", String::new()), ("opaque", format!("opaque_tokens = \"{issuer}\""))]
+        {
+            setup.more += &format!(
+                r#"
+[[resource]]
+id = "https://tools.test/{name}"
+upstream = "shop"
+issuers = ["{issuer}"]
+{further}
+[[resource.operation]]
+action = "read_order"
+method = "GET"
+path = "/orders/*"
+scopes = ["orders.read"]
+[[resource.operation]]
+action = "delete_order"
+method = "DELETE"
+path = "/orders/*"
+scopes = ["orders.write"]
+"#
+            );
+        }
         let gate = setup.start();
         Self { program, echo, gate }
     }
 
-    /// The answer of the token endpoint to the whole flow, for reading orders of the store.
-    fn granted(&mut self, scope: &str, dpop: bool) -> Value {
-        let store = "https://tools.test/store";
+    /// The answer of the token endpoint to the whole flow, for reading orders of a resource.
+    fn granted(&mut self, name: &str, scope: &str, dpop: bool) -> Value {
+        let resource = format!("https://tools.test/{name}");
         let details = json!([{
-            "type": "agent_operation", "locations": [store],
+            "type": "agent_operation", "locations": [resource],
             "operations": [{"method": "GET", "path": "/orders/*"}],
         }]);
-        let asked = json!({"resource": store, "scope": scope, "details": details, "dpop": dpop});
+        let asked = json!({"resource": resource, "scope": scope, "details": details, "dpop": dpop});
         let answer = self.program.ask(&json!({ "grant": asked }));
         assert!(answer["access_token"].is_string(), "{answer}");
         answer
@@ -228,7 +258,7 @@ fn token(answer: &Value) -> &str {
 #[ignore = "needs tests/interop, which tests/run installs"]
 fn tokens_of_an_independent_authorization_server_are_worth_what_was_consented_to() {
     let mut server = Server::start();
-    let answer = server.granted("orders.read", false);
+    let answer = server.granted("store", "orders.read", false);
     let granted = token(&answer);
     assert_eq!(server.gate.get("/store/orders/7", granted).status, 200);
     let decision = server.gate.decisions().pop().unwrap();
@@ -239,7 +269,7 @@ fn tokens_of_an_independent_authorization_server_are_worth_what_was_consented_to
     }
     assert_refused_at(&server, "/shop/products/1", granted, 401, "another resource");
     assert_refused_at(&server, "/store/nothing", granted, 404, "no operation");
-    let narrow = server.granted("orders.write", false);
+    let narrow = server.granted("store", "orders.write", false);
     assert_refused_at(&server, "/store/orders/7", token(&narrow), 403, "without the scope");
     let authorization = format!("Bearer {granted}");
     let deletion = crate::support::request(
@@ -261,8 +291,29 @@ fn assert_refused_at(server: &Server, target: &str, token: &str, status: u16, ca
 #[ignore = "needs tests/interop, which tests/run installs"]
 fn ver_012_a_bound_token_of_an_independent_server_is_worth_nothing_without_its_key() {
     let mut server = Server::start();
-    let answer = server.granted("orders.read", true);
+    let answer = server.granted("store", "orders.read", true);
     assert_eq!(answer["token_type"], "DPoP");
     assert_refused_at(&server, "/store/orders/7", token(&answer), 401, "as a bearer");
     server.echo.assert_untouched("a bound token as a bearer");
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn tok_035_opaque_tokens_of_an_independent_server_are_introspected() {
+    let mut server = Server::start();
+    let answer = server.granted("opaque", "orders.read", false);
+    let opaque = token(&answer).to_owned();
+    assert!(!opaque.contains('.'), "{opaque}");
+    assert_refused_at(&server, "/opaque/orders/7", "unknown-to-the-server", 401, "never issued");
+    assert_refused_at(&server, "/store/orders/7", &opaque, 401, "where tokens are JWTs");
+    let narrow = server.granted("opaque", "orders.write", false);
+    assert_refused_at(&server, "/opaque/orders/7", token(&narrow), 403, "without the scope");
+    server.echo.assert_untouched("refused opaque tokens");
+    let response = server.gate.get("/opaque/orders/7", &opaque);
+    assert_eq!(response.status, 200, "{}", response.everything());
+    let before = server.echo.bytes().len();
+    let revoked = server.program.ask(&json!({ "revoke": opaque }));
+    assert_eq!(revoked["status"], 200, "{revoked}");
+    assert_refused_at(&server, "/opaque/orders/7", &opaque, 401, "revoked");
+    assert_eq!(server.echo.bytes().len(), before);
 }
