@@ -110,7 +110,15 @@ impl Store {
         let step = |facts: &Facts<'_>| decide::authenticate(call, credentials, facts);
         let presented = Some(credentials);
         let with = Settling { world, now, credentials: presented, remembered: remembered.as_ref() };
-        let grant = self.settle(&with, step).await?;
+        let grant = match self.settle(&with, step).await {
+            Ok(grant) => grant,
+            Err(denial) => {
+                // What is refused is not remembered: a clock that is set back would bring back what the
+                // issuer has taken back since.
+                self.memo.remove(&credentials.digest);
+                return Err(denial);
+            }
+        };
         if !remembered.is_some_and(|known| Arc::ptr_eq(&known, &grant)) {
             self.memo.insert(credentials.digest, Arc::clone(&grant));
         }

@@ -302,8 +302,10 @@ impl World {
         let remembered = self.memory.get(&which).cloned();
         let (_, without) = self.decide(which, None);
         let (grant, with) = self.decide(which, remembered.as_ref());
-        if let Some(grant) = grant {
-            self.memory.insert(which, grant);
+        // What is refused is not remembered, as in the world.
+        match grant {
+            Some(grant) => drop(self.memory.insert(which, grant)),
+            None => drop(self.memory.remove(&which)),
         }
         (with.err(), without.err())
     }
