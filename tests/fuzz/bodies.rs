@@ -3,22 +3,29 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use opgate::cli::keys::SigningKey;
 use opgate::facts::revocation::Revocations;
 use opgate::journal::recovery::recover;
+use opgate::model::json;
 use opgate::model::presented::Presented;
 use opgate::model::time::Timestamp;
 use opgate::operation::head::{Head, Transport};
 use opgate::operation::path::CanonicalPath;
 use opgate::proxy::framing::{Bounds, Framing};
 use opgate::runtime::signal::Signal;
+use opgate::token::detached::{Check, Detached};
 use opgate::token::extract::extract;
 use opgate::token::feed::Feed;
 use opgate::token::introspection::{self, Answer};
 use opgate::token::keys::KeySet;
+use opgate::token::signers::IssuerAlone;
 use opgate::token::status::StatusList;
 use opgate::token::trust::{Algorithm, Issuer};
 use opgate::token::verify::Unverified;
+use opgate::token::{jcs, status};
+use serde_json::{Map, Value};
 
 /// A path is canonical or refused; what is canonical has no hidden segment. And a stream of bytes is
 /// read to its end or refused, however it arrives.
@@ -57,35 +64,21 @@ pub(crate) fn token(bytes: &[u8]) {
     drop(KeySet::from_jwks(bytes));
 }
 
-static SIGNER: LazyLock<(SigningKey, Arc<KeySet>)> = LazyLock::new(|| {
-    let key = SigningKey::generate(Algorithm::EdDsa).expect("a key");
-    let set = key.jwk_set("k", Vec::new()).expect("a key set");
-    (key, Arc::new(KeySet::from_jwks(set.as_bytes()).expect("a key set").0))
-});
-
 /// What an issuer says of its tokens is read or refused, also when it is well signed: a status list, a
 /// feed of revocations, an answer to introspection. A revocation file is whole, torn or damaged.
 pub(crate) fn issuer_document(bytes: &[u8]) {
-    use base64::Engine;
-    let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-    let (key, keys) = &*SIGNER;
-    let (issuer, now) = (Issuer::named("https://as.test"), Timestamp::from_seconds(1_790_000_000));
-    let signed = |kind: &str| {
-        let header = format!(r#"{{"alg":"EdDSA","kid":"k","typ":"{kind}"}}"#);
-        let input = format!("{}.{}", encode(header.as_bytes()), encode(bytes));
-        let signature = encode(&key.sign(input.as_bytes()).expect("a signature"));
-        format!("{input}.{signature}")
-    };
+    let Signer { issuer, keys, .. } = &*SIGNER;
+    let signed = |kind: &str| SIGNER.sign(kind, bytes);
     let (uri, list) = ("https://as.test/1", signed("statuslist+jwt"));
-    if let Ok(list) = StatusList::read(&list, uri, &issuer, keys, now) {
+    if let Ok(list) = StatusList::read(&list, uri, issuer, keys, NOW) {
         assert_eq!(list.status(u64::MAX), None);
     }
     for text in [bytes, signed("revocations+jwt").as_bytes()] {
-        drop(Feed::read(text, &issuer, Some(keys), now));
+        drop(Feed::read(text, issuer, Some(keys), NOW));
     }
     for text in [bytes, signed("token-introspection+jwt").as_bytes()] {
-        if let Ok(Answer::Active(members)) = Answer::read(text, &issuer, "gate", Some(keys)) {
-            drop(introspection::payload(&members, &issuer, "sha256:", now));
+        if let Ok(Answer::Active(members)) = Answer::read(text, issuer, "gate", Some(keys)) {
+            drop(introspection::payload(&members, issuer, "sha256:", NOW));
         }
     }
     let file = std::env::temp_dir().join(format!("opgate-fuzz-{}-revocations", std::process::id()));
@@ -113,5 +106,119 @@ pub(crate) fn journal_tail(bytes: &[u8]) {
     if recover(&directory).is_ok() {
         let again = recover(&directory).expect("what was recovered is whole");
         assert_eq!((again.lines_cut, again.bytes_cut), (0, 0));
+    }
+}
+
+const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
+const LIST: &str = "https://as.test/statuslists/1";
+
+/// An issuer that allows what can be allowed, and its one key.
+struct Signer {
+    issuer: Arc<Issuer>,
+    keys: Arc<KeySet>,
+    key: SigningKey,
+}
+
+/// What is signed is read further than what is not, so the fuzzer has a key.
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+    let text = r#"
+[gate]
+listen = "127.0.0.1:0"
+origin = "https://tools.test"
+[[issuer]]
+issuer = "https://as.test"
+jwks_file = "jwks.json"
+allow_typ = ["JWT", ""]
+iso8601_dates = true
+scope_array = true
+max_lifetime = "15m"
+delegation = { }
+[[upstream]]
+name = "shop"
+url = "http://127.0.0.1:1"
+[[resource]]
+id = "https://tools.test/shop"
+upstream = "shop"
+[[resource.operation]]
+method = "GET"
+path = "/**"
+"#;
+    let config = opgate::config::parse(text, Path::new("opgate.toml")).expect("a configuration");
+    let issuer = config.issuers.first().expect("an issuer");
+    let key = SigningKey::generate(Algorithm::EdDsa).expect("a key");
+    let set = key.jwk_set("k", Vec::new()).expect("a key set");
+    let (keys, _) = KeySet::from_jwks(set.as_bytes()).expect("a key set");
+    Signer { issuer: Arc::clone(&issuer.trust), keys: Arc::new(keys), key }
+});
+
+impl Signer {
+    fn sign(&self, kind: &str, payload: &[u8]) -> String {
+        let header = format!(r#"{{"alg":"EdDSA","kid":"k","typ":"{kind}"}}"#);
+        let [header, payload] =
+            [header.as_bytes(), payload].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
+        let input = format!("{header}.{payload}");
+        let signature = self.key.sign(input.as_bytes()).expect("a signature");
+        format!("{input}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// A token with these members, beside those that every token has, becomes a grant or is refused: its
+/// claims, entries, policies, chain, status and evidence.
+pub(crate) fn signed_token(bytes: &[u8]) {
+    let Some(members) = object(bytes) else { return };
+    let base = r#"{"iss":"https://as.test","sub":"u","aud":"https://tools.test/shop","jti":"j",
+        "iat":1790000000,"exp":1790000300,"act":{"sub":"wit://a.test/b"}}"#;
+    let mut payload = object(base.as_bytes()).expect("an object");
+    payload.extend(members);
+    let payload = serde_json::to_vec(&payload).expect("JSON");
+    for kind in ["at+jwt", "JWT"] {
+        let token = SIGNER.sign(kind, &payload);
+        let Ok(read) = Unverified::read(Presented::new(&token), [0; 32]) else { continue };
+        let Signer { issuer, keys, .. } = &*SIGNER;
+        let alone = IssuerAlone { issuer, keys };
+        if let Ok(grant) = read.verify(issuer, keys, &alone, NOW) {
+            assert!(grant.ends() > NOW);
+        }
+    }
+}
+
+/// What is packed into a status list is inflated within its bound, or the list is unusable; and each
+/// place has a status of its bits.
+pub(crate) fn packed_list(bytes: &[u8]) {
+    let Some((bits, packed)) = bytes.split_first() else { return };
+    let bits = 1_u8 << (bits % 4);
+    let packed = BASE64_URL_SAFE_NO_PAD.encode(packed);
+    let payload = format!(
+        r#"{{"sub":"{LIST}","iat":1790000000,"status_list":{{"bits":{bits},"lst":"{packed}"}}}}"#
+    );
+    let token = SIGNER.sign("statuslist+jwt", payload.as_bytes());
+    let Signer { issuer, keys, .. } = &*SIGNER;
+    if let Ok(list) = StatusList::read(&token, LIST, issuer, keys, NOW) {
+        assert_eq!(list.status(status::MAX_LIST * 8), None);
+        for status in (0..64).map_while(|index| list.status(index)) {
+            assert!(u16::from(status) < 1 << bits, "{status} in {bits} bits");
+        }
+    }
+}
+
+/// What is canonical stays what it is, and means what it was made of (RFC 8785).
+pub(crate) fn canonical_json(bytes: &[u8]) {
+    let Ok(value) = json::parse(bytes, 32) else { return };
+    let Ok(canonical) = jcs::canonical(&value) else { return };
+    let again = json::parse(&canonical, 32).expect("canonical JSON is JSON");
+    assert_eq!(jcs::canonical(&again).as_ref(), Ok(&canonical));
+}
+
+/// A detached signature is read in one way or refused, and none that was not made verifies.
+pub(crate) fn detached_signature(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(signature) = Detached::read(text) {
+        let named = SIGNER.keys.named(signature.key_id());
+        let check = signature.check(b"{}", named, &Algorithm::ALL);
+        assert!(!matches!(check, Check::Good(..)));
     }
 }

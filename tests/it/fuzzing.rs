@@ -1,6 +1,7 @@
 //! The bodies of the fuzz targets, with generated input: what the fuzzer does for hours, for a moment.
 
 use proptest::prelude::*;
+use serde_json::{Map, Value};
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
@@ -35,6 +36,82 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// JSON whose members have the names that are looked for, with values of every kind.
+fn json() -> impl Strategy<Value = Value> {
+    const NAMES: [&str; 42] = [
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "iat",
+        "nbf",
+        "jti",
+        "scope",
+        "act",
+        "cnf",
+        "status",
+        "status_list",
+        "idx",
+        "uri",
+        "bits",
+        "lst",
+        "active",
+        "revocations",
+        "until",
+        "authorization_details",
+        "type",
+        "operations",
+        "action",
+        "method",
+        "path",
+        "locations",
+        "policy",
+        "language",
+        "content",
+        "policy_ref",
+        "hash",
+        "id",
+        "delegation_chain",
+        "delegator_id",
+        "delegatee_id",
+        "as_id",
+        "delegation_timestamp",
+        "as_signature",
+        "agent_operation_authorization",
+        "policy_id",
+        "agent_identity",
+        "evidence",
+    ];
+    const TEXTS: [&str; 9] = [
+        "https://as.test",
+        "agent_operation",
+        "authorization_policy",
+        "rego",
+        "wit://a.test/b",
+        "2026-09-21T14:13:20Z",
+        "e30..AAAA",
+        "/a/**",
+        "GET",
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (1_789_999_000_u64..1_790_001_000).prop_map(Value::from),
+        prop::sample::select(&TEXTS[..]).prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 48, 8, |inner| {
+        let name = prop::sample::select(&NAMES[..]).prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..8)
+                .prop_map(|members| Value::from(Map::from_iter(members))),
+        ]
+    })
+}
+
 proptest! {
     #[test]
     fn no_input_breaks_a_parser(bytes in input()) {
@@ -44,6 +121,16 @@ proptest! {
         bodies::issuer_document(&bytes);
         bodies::configuration(&bytes);
         bodies::journal_tail(&bytes);
+        bodies::packed_list(&bytes);
+        bodies::detached_signature(&bytes);
+    }
+
+    #[test]
+    fn no_json_breaks_a_reader_of_what_is_signed(value in json()) {
+        let bytes = value.to_string().into_bytes();
+        bodies::signed_token(&bytes);
+        bodies::issuer_document(&bytes);
+        bodies::canonical_json(&bytes);
     }
 
     #[test]
