@@ -8,6 +8,7 @@ use crate::config::{self, Config};
 use crate::decide::world::{Resource, World};
 use crate::operation::catalog::{Catalog, Entry};
 use crate::operation::route::Routes;
+use crate::token::workload::TrustDomain;
 
 /// What one request is judged by. It never changes; a reload makes another one.
 #[derive(Debug)]
@@ -40,12 +41,27 @@ impl Snapshot {
         let methods = resources.iter().flat_map(|resource| resource.catalog.methods().cloned());
         let world = World {
             issuers: config.issuers.iter().map(|issuer| Arc::clone(&issuer.trust)).collect(),
+            domains: domains(&config),
+            origin: config.gate.origin.to_string().into(),
             methods: methods.collect(),
             routes: routes(&config),
             resources,
         };
         Ok(Self { config, world })
     }
+}
+
+/// The keys of trust domains stand after those of issuers: the order of [`Config::key_sources`].
+fn domains(config: &Config) -> Vec<TrustDomain> {
+    let first = config.issuers.len();
+    let numbered = config.workload_issuers.iter().zip(first..);
+    numbered
+        .map(|(own, keys)| TrustDomain {
+            issuer: Arc::clone(&own.issuer.trust),
+            domain: own.trust_domain.clone(),
+            keys,
+        })
+        .collect()
 }
 
 /// Every resource is mounted at its own authority. The gate's origin and further hosts serve what no
@@ -104,6 +120,10 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         path_parameters: resource.path_parameters,
         strict_override: resource.strict_override,
         websocket: resource.websocket,
+        token_header: resource.token_header.clone(),
+        demands: resource.proofs,
+        dpop_algorithms: resource.dpop_algorithms.clone(),
+        dpop_nonce: resource.dpop_nonce,
     })
 }
 

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::model::need::FirstUse;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -85,6 +86,8 @@ pub struct Decision<'a> {
     pub token: Option<&'a Written>,
     /// How the presenter of a delegated token was known.
     pub presenter: Option<&'static str>,
+    /// What the presenter has proven, when it was admitted.
+    pub proof: Option<Proof>,
     /// `scope` of the verified token.
     pub scope: Option<&'a str>,
     /// What a token said that was not verified.
@@ -205,6 +208,41 @@ pub struct Hop<'a> {
     pub unsigned: String,
 }
 
+/// How the presenter has proven who it is, beside holding the token. The proof itself is never written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The thumbprint of the client certificate.
+    pub certificate: Option<[u8; 32]>,
+    /// The thumbprint of the key of a DPoP proof, and the proof's use.
+    pub dpop: Option<([u8; 32], Option<FirstUse>)>,
+    /// The thumbprint of the key of a workload, and the use of its proof.
+    pub workload: Option<([u8; 32], Option<FirstUse>)>,
+}
+
+/// How much of a thumbprint is written: enough to tell keys apart, and none that can be bound to.
+const THUMBPRINT_PREFIX: usize = 8;
+
+impl Proof {
+    fn write(self, to: &mut Members<'_>) {
+        let prefix = |thumbprint: &[u8; 32], to: &mut Members<'_>| {
+            to.hex("key", thumbprint.get(..THUMBPRINT_PREFIX).unwrap_or_default());
+        };
+        for (name, proven) in [("dpop", self.dpop), ("wpt", self.workload)] {
+            let Some((thumbprint, first_use)) = proven else { continue };
+            to.object(name, |to| {
+                prefix(&thumbprint, to);
+                if let Some(first_use) = first_use {
+                    to.hex("use", &first_use.id);
+                    to.number("until", first_use.until.seconds());
+                }
+            });
+        }
+        if let Some(thumbprint) = self.certificate {
+            to.object("mtls", |to| prefix(&thumbprint, to));
+        }
+    }
+}
+
 /// What an unverified token said. Never written where a verified value stands, and cut short.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unverified<'a> {
@@ -292,6 +330,9 @@ impl Body for Decision<'_> {
         }
         if let Some(presenter) = self.presenter {
             to.word("presenter", presenter);
+        }
+        if let Some(proof) = self.proof {
+            to.object("proof", |to| proof.write(to));
         }
         if let Some(scope) = self.scope {
             to.text_within(MAX_SCOPE, "scope", scope);
@@ -751,6 +792,7 @@ mod tests {
     use super::super::line::MAX_LINE;
     use super::super::tag::Tagger;
     use super::*;
+    use crate::model::need::ProofKind;
 
     fn text(body: &impl Body) -> String {
         let mut into = Vec::new();
@@ -800,6 +842,11 @@ mod tests {
         Written::by(|into| token.write(into))
     }
 
+    fn first_use() -> FirstUse {
+        let until = Timestamp::from_seconds(1_790_000_060);
+        FirstUse { kind: ProofKind::Dpop, id: [4; 16], until }
+    }
+
     fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> {
         Decision {
             id: any,
@@ -810,6 +857,11 @@ mod tests {
             resource: Some(any),
             token: Some(token),
             presenter: Some("workload"),
+            proof: Some(Proof {
+                certificate: Some([1; 32]),
+                dpop: Some(([2; 32], Some(first_use()))),
+                workload: Some(([3; 32], None)),
+            }),
             scope: Some(any),
             unverified: None,
             basis: Some(Basis { entry: Some(2), how: any }),
@@ -835,7 +887,9 @@ mod tests {
                 r#"{{"from":"x","to":"x","as_id":"x","at":1790000000,"#,
                 r#""delegator_signature":"unverifiable","summary":"x","unsigned":"x"}}]}},"#,
                 r#""proposal":"x","semantic_expansion":"high","consent_interface":"x","#,
-                r#""acknowledged":"1970-01-01T00:00:00.000000Z","prompt_sha256":"{}","stray":"agent_user_binding_proposal","presenter":"workload","scope":"x","#,
+                r#""acknowledged":"1970-01-01T00:00:00.000000Z","prompt_sha256":"{}","stray":"agent_user_binding_proposal","presenter":"workload","#,
+                r#""proof":{{"dpop":{{"key":"0202020202020202","use":"04040404040404040404040404040404","until":1790000060}},"#,
+                r#""wpt":{{"key":"0303030303030303"}},"mtls":{{"key":"0101010101010101"}}}},"scope":"x","#,
                 r#""grant":{{"entry":2,"how":"x"}},"#,
                 r#""op":{{"protocol":"x","action":"x","method":"x","path":"x"}},"#,
                 r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"#,

@@ -58,8 +58,8 @@ async fn tell(args: &DemoArgs, folder: &Path) -> anyhow::Result<Outcome> {
     let file = write_files(folder, &key, &shop)?;
     let config = config::load(&file, &serve::environment)
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let journal = serve::open_journal(&config)?;
-    let mut server = Server::start(&file, config, journal.clone()).await?;
+    let (journal, replay) = serve::open_journal(&config)?;
+    let mut server = Server::start(&file, config, journal.clone(), replay).await?;
     let address = server.addresses.first().context("the gate has no address")?.clone();
     let mut story =
         Story { paint: Paint::new(output::is_colored()), broken: Vec::new(), number: 0 };

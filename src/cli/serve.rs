@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -18,10 +18,12 @@ use crate::audit::record;
 use crate::audit::tag::Tagger;
 use crate::config::secret::Reference;
 use crate::config::{self, Config};
+use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::journal::floods::Floods;
-use crate::journal::tag_key;
+use crate::journal::recovery::Recovered;
 use crate::journal::writer::Journal;
+use crate::journal::{tag_key, uses};
 use crate::proxy::connection::Settings;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::{Bound, Entrance};
@@ -32,6 +34,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::signal::Signal;
 use crate::runtime::tasks::{self, Drain, Shutdown};
 use crate::runtime::telemetry;
+use crate::token::{dpop, workload};
 
 /// How often files are looked at for changes. Looking at content, and not asking the kernel for
 /// events, sees every way of replacing a file, also through a chain of links or on a network disk.
@@ -66,6 +69,7 @@ struct Engine {
     floods: Arc<Floods>,
     metrics: Arc<Metrics>,
     revocations: Arc<Revocations>,
+    replay: Arc<Replay>,
     tls: Option<Arc<Tls>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -82,9 +86,9 @@ pub fn run(file: &Path, ready_file: Option<&Path>) -> anyhow::Result<Outcome> {
     };
     telemetry::init(telemetry::Format::Automatic).map_err(|error| anyhow::anyhow!(error))?;
     let runtime = runtime(config.gate.threads)?;
-    let journal = open_journal(&config)?;
+    let (journal, replay) = open_journal(&config)?;
     let ended = runtime.block_on(async {
-        let server = Server::start(file, config, journal.clone()).await?;
+        let server = Server::start(file, config, journal.clone(), replay).await?;
         server.announce(ready_file)?;
         server.run().await
     });
@@ -116,8 +120,9 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Opens the log before anything is served; what an unclean end left is said.
-pub fn open_journal(config: &Config) -> anyhow::Result<Journal> {
+/// Opens the log before anything is served; what an unclean end left is said. The proofs that earlier
+/// processes have used are remembered from it.
+pub fn open_journal(config: &Config) -> anyhow::Result<(Journal, Arc<Replay>)> {
     let audit = &config.audit;
     let directory = &audit.directory;
     make_private(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
@@ -137,7 +142,25 @@ pub fn open_journal(config: &Config) -> anyhow::Result<Journal> {
             "the log was not closed; it has been recovered"
         );
     }
-    Ok(journal)
+    let replay = recall(config, &recovered).context("the used proofs cannot be read back")?;
+    Ok((journal, Arc::new(replay)))
+}
+
+/// The memory of used proofs, filled from the log that was just opened.
+fn recall(config: &Config, recovered: &Recovered) -> anyhow::Result<Replay> {
+    let now = clock::now();
+    let lifetime = dpop::LIFETIME.max(workload::LIFETIME);
+    let uses = uses::read(&config.audit.directory, recovered, lifetime, now)?;
+    if uses.complete_since.is_some() {
+        tracing::warn!(
+            "some records of used proofs may be lost: until the last of them has ended, DPoP proofs need a nonce and proofs of workloads are refused"
+        );
+    }
+    let mut key = [0; 32];
+    rand::fill(&mut key).map_err(|_unspecified| anyhow::anyhow!("there is no randomness"))?;
+    let replay = Replay::new(config.limits.proofs, &key, uses.complete_since);
+    replay.recall(&uses.seen, now);
+    Ok(replay)
 }
 
 fn make_private(directory: &Path) -> std::io::Result<()> {
@@ -147,13 +170,19 @@ fn make_private(directory: &Path) -> std::io::Result<()> {
 
 impl Server {
     /// Binds everything and begins to serve.
-    pub async fn start(file: &Path, config: Config, journal: Journal) -> anyhow::Result<Self> {
+    pub async fn start(
+        file: &Path,
+        config: Config,
+        journal: Journal,
+        replay: Arc<Replay>,
+    ) -> anyhow::Result<Self> {
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let config = Arc::new(config);
         let revocations = Arc::new(Revocations::open(&config.revocations, Signal::default())?);
-        let serving = Serving::build(Arc::clone(&config), &revocations, None, &environment).await?;
+        let serving =
+            Serving::build(Arc::clone(&config), &revocations, &replay, None, &environment).await?;
         let tls = config.gate.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let engine = Arc::new(Engine {
             file: file.to_owned(),
@@ -162,6 +191,7 @@ impl Server {
             journal: journal.clone(),
             floods: Arc::new(Floods::new(config.limits.refusals_per_source)),
             revocations,
+            replay,
             tls: tls.clone(),
             reloading: tokio::sync::Mutex::default(),
         });
@@ -253,8 +283,9 @@ impl Engine {
         let (old, new) = (current.snapshot.config.digest.clone(), config.digest.clone());
         warn_of_restart(&current.snapshot.config, &config);
         let names: Vec<Box<str>> = names(&config).into_iter().map(Into::into).collect();
+        let (revocations, replay) = (&self.revocations, &self.replay);
         let next =
-            Serving::build(Arc::new(config), &self.revocations, Some(&current), &environment)
+            Serving::build(Arc::new(config), revocations, replay, Some(&current), &environment)
                 .await
                 .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(tls) = &self.tls {
@@ -388,6 +419,18 @@ impl Engine {
                 let counts = revocations.counts(clock::now());
                 counts.into_iter().map(|(kind, count)| (kind.word().into(), float(count))).collect()
             },
+        );
+        let replay = Arc::clone(&self.replay);
+        self.metrics.gauge(
+            "opgate_proofs_remembered",
+            "Used proofs that are remembered",
+            move || float(replay.held()),
+        );
+        let replay = Arc::clone(&self.replay);
+        self.metrics.gauge(
+            "opgate_proofs_turned_away",
+            "Calls refused because no further used proof could be remembered",
+            move || wide(replay.turned_away()),
         );
         self.register_labelled_gauges();
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Wrong};
-use super::{Admin, ClientCertificate, Endpoint, Forwarded, Gate, Limits, Tls};
+use super::{Admin, CertificateHeader, ClientCertificate, Endpoint, Forwarded, Gate, Limits, Tls};
 
 pub(super) fn gate(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Gate> {
     let section = file.table("gate");
@@ -27,12 +27,17 @@ pub(super) fn gate(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Gate> {
     let hosts = into.many(&section, "hosts", value::authority);
     let trusted_hops = into.many(&section, "trusted_hops", network);
     let tls = if section.has("tls") { tls(&section.table("tls"), into) } else { None };
+    let certificate_header = section
+        .has("client_certificate_header")
+        .then(|| certificate_header(&section.table("client_certificate_header"), into))
+        .flatten();
     Some(Gate {
         listen: listeners.into_iter().map(|(endpoint, _)| endpoint).collect(),
         origin: origin?,
         hosts: hosts.into_iter().map(|(host, _)| host).collect(),
         tls,
         trusted_hops: trusted_hops.into_iter().map(|(network, _)| network).collect(),
+        client_certificate_header: certificate_header,
         forwarded: match section.text_or_default("forwarded").0 {
             "none" => Forwarded::None,
             "standard" => Forwarded::Standard,
@@ -41,6 +46,21 @@ pub(super) fn gate(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Gate> {
         },
         drain: section.duration("drain"),
         threads: section.number_if_set("threads").and_then(|n| usize::try_from(n).ok()),
+    })
+}
+
+fn certificate_header(section: &Section<'_>, into: &mut Reading<'_>) -> Option<CertificateHeader> {
+    let (name, place) = section.text_or_default("header");
+    let header = into.take(&place, value::header(name));
+    let peers = into.many(section, "peers", network);
+    if section.is_empty_array("peers") {
+        let message = "believes nobody, so that no certificate is ever passed on";
+        into.problems.add(&section.place_of("peers"), message);
+    }
+    Some(CertificateHeader {
+        header: header?,
+        peers: peers.into_iter().map(|(network, _)| network).collect(),
+        verified: section.switch("verified"),
     })
 }
 
@@ -86,6 +106,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         keep_alive: section.duration("keep_alive"),
         body_idle: section.duration("body_idle"),
         token_cache: section.small("token_cache"),
+        proofs: section.small("proofs"),
         refusals_per_source: count("refusals_per_source"),
     }
 }

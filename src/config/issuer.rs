@@ -28,7 +28,7 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         "open-agent-auth" => Profile::OpenAgentAuth,
         _ => Profile::OAuth,
     };
-    let algorithms = algorithms(section, profile, into);
+    let algorithms = algorithms(section, "algorithms", profile, into);
     let keys = keys(section, into);
     let binding_service = binding_service(section, into);
     let ca = into.file(section, "ca");
@@ -156,22 +156,28 @@ fn delegations(
     }
 }
 
-fn algorithms(section: &Section<'_>, profile: Profile, into: &mut Reading<'_>) -> Vec<Algorithm> {
-    if !section.has("algorithms") {
+/// The algorithms that `key` allows; those of the profile where it is not set.
+pub(super) fn algorithms(
+    section: &Section<'_>,
+    key: &str,
+    profile: Profile,
+    into: &mut Reading<'_>,
+) -> Vec<Algorithm> {
+    if !section.has(key) {
         return match profile {
             Profile::OAuth => Algorithm::ALL.to_vec(),
             Profile::OpenAgentAuth => vec![Algorithm::Rs256],
         };
     }
-    if section.is_empty_array("algorithms") {
+    if section.is_empty_array(key) {
         into.problems.hint(
-            &section.place_of("algorithms"),
-            "allows no algorithm, so that no token is ever valid",
+            &section.place_of(key),
+            "allows no algorithm, so that nothing is ever valid",
             "leave it out to allow every supported one",
         );
     }
     let mut algorithms: Vec<_> =
-        into.many(section, "algorithms", algorithm).into_iter().map(|(one, _)| one).collect();
+        into.many(section, key, algorithm).into_iter().map(|(one, _)| one).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
     algorithms
@@ -196,7 +202,7 @@ fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
     })
 }
 
-fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
+pub(super) fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
     let file = into.file(section, "jwks_file");
     let url = into.one(section, "jwks_uri", |text| {
         secured(text)?;

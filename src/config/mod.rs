@@ -20,6 +20,7 @@ mod revocations;
 pub mod secret;
 mod upstream;
 mod value;
+mod workload;
 
 pub use load::load;
 pub use parse::parse;
@@ -32,7 +33,8 @@ use std::time::Duration;
 
 use crate::model::authentication::Demand;
 use crate::model::pattern::Pattern;
-use crate::token::trust::Issuer;
+use crate::token::confirmation::Demands;
+use crate::token::trust::{Algorithm, Issuer};
 
 /// A duration as the file writes it: `250ms`, `30s`, `5m`, `24h`, `7d`.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -57,6 +59,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[[issuer]]`, in file order.
     pub issuers: Vec<IssuerConfig>,
+    /// `[[workload_issuer]]`, in file order.
+    pub workload_issuers: Vec<WorkloadIssuer>,
     /// `[[upstream]]`, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// `[[resource]]`, in file order.
@@ -76,6 +80,13 @@ pub enum Endpoint {
     Tcp(SocketAddr),
     /// A Unix socket: `unix:/run/opgate.sock`.
     Unix(PathBuf),
+}
+
+impl Config {
+    /// Every issuer whose keys are obtained: those of tokens, then those of workloads.
+    pub fn key_sources(&self) -> impl Iterator<Item = &IssuerConfig> {
+        self.issuers.iter().chain(self.workload_issuers.iter().map(|domain| &domain.issuer))
+    }
 }
 
 impl fmt::Display for Endpoint {
@@ -100,12 +111,33 @@ pub struct Gate {
     pub tls: Option<Tls>,
     /// `trusted_hops`: networks of proxies in front, whose `Forwarded`/`X-Forwarded-For` is believed.
     pub trusted_hops: Vec<ipnet::IpNet>,
+    /// `client_certificate_header`, when a proxy in front passes certificates on.
+    pub client_certificate_header: Option<CertificateHeader>,
     /// `forwarded`: what is told to upstreams about the way of the request.
     pub forwarded: Forwarded,
     /// `drain`: how long open calls may go on after SIGTERM.
     pub drain: Duration,
     /// `threads`: how many threads serve; `None` is one for each core.
     pub threads: Option<usize>,
+}
+
+impl Gate {
+    /// Whether a caller's certificate can be learned, from the connection or from a proxy in front.
+    pub fn can_learn_certificates(&self) -> bool {
+        let asks = |tls: &Tls| !matches!(tls.client, ClientCertificate::None);
+        self.client_certificate_header.is_some() || self.tls.as_ref().is_some_and(asks)
+    }
+}
+
+/// `gate.client_certificate_header`: how a proxy that ends TLS passes certificates on (RFC 9440).
+#[derive(Clone, Debug)]
+pub struct CertificateHeader {
+    /// `header`
+    pub header: http::HeaderName,
+    /// `peers`: who is believed.
+    pub peers: Vec<ipnet::IpNet>,
+    /// `verified`: whether they have verified the chain.
+    pub verified: bool,
 }
 
 /// Scheme and authority (RFC 6454), as in `https://tools.example.com`.
@@ -115,6 +147,12 @@ pub struct Origin {
     pub secure: bool,
     /// Lower-case `host` or `host:port`, the port left out where it is the scheme's own.
     pub authority: Box<str>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
 }
 
 /// Which forwarding headers an upstream is sent. Those that came in are always removed first.
@@ -177,6 +215,8 @@ pub struct Limits {
     pub body_idle: Duration,
     /// `token_cache`: how many verified tokens are remembered.
     pub token_cache: usize,
+    /// `proofs`: used proofs of possession that are remembered.
+    pub proofs: usize,
     /// `refusals_per_source`: unauthenticated refusals recorded one by one from one source in a minute.
     pub refusals_per_source: u32,
 }
@@ -252,6 +292,15 @@ pub enum ClientAuthentication {
     },
     /// `secret`: `client_secret_basic` (RFC 6749 §2.3.1).
     Secret(secret::Reference),
+}
+
+/// `[[workload_issuer]]`: a trust domain, its keys obtained as those of an issuer.
+#[derive(Clone, Debug)]
+pub struct WorkloadIssuer {
+    /// Whose word is taken, and where its keys are.
+    pub issuer: IssuerConfig,
+    /// `trust_domain`: the authority of its workloads' identifiers.
+    pub trust_domain: Box<str>,
 }
 
 /// Where an issuer's keys come from.
@@ -391,6 +440,14 @@ pub struct Resource {
     pub scopes: Vec<Box<str>>,
     /// `acr_values` and `max_age`: how the person must have been authenticated.
     pub authentication: Demand,
+    /// `proofs`
+    pub proofs: Demands,
+    /// `dpop_algorithms`
+    pub dpop_algorithms: Vec<Algorithm>,
+    /// `dpop_nonce = "require"`
+    pub dpop_nonce: bool,
+    /// `token_header`: where the token stands beside a workload's proof.
+    pub token_header: http::HeaderName,
     /// `body_limit`: bytes of a request body.
     pub body_limit: u64,
     /// `websocket`: whether `Upgrade: websocket` may pass.

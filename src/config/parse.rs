@@ -7,8 +7,8 @@ use toml::de::DeTable;
 
 use super::problem::{Place, Problems};
 use super::raw::{self, Section};
-use super::reading::{Names, Reading};
-use super::{Config, audit, gate, issuer, resource, revocations, upstream};
+use super::reading::{Names, Reading, Showable};
+use super::{Config, Gate, audit, gate, issuer, resource, revocations, upstream, workload};
 use crate::model::hex::hex;
 
 /// Reads a configuration from its text; opens nothing. Relative paths are relative to the folder of
@@ -53,6 +53,13 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let listen = gate.as_ref().map_or(&[][..], |gate| &gate.listen);
     let admin = gate::admin(file, listen, into);
     let issuers = issuer::issuers(&issuer_tables, into);
+    let workload_tables = file.tables("workload_issuer");
+    let workload_issuers = workload::issuers(&workload_tables, into);
+    into.showable = Showable {
+        // Where the gate's own table is wrong, that is the problem.
+        certificate: gate.as_ref().is_none_or(Gate::can_learn_certificates),
+        workload: !workload_tables.is_empty(),
+    };
     let upstreams = upstream::upstreams(&upstream_tables, into);
     let resources =
         resource::resources(&file.tables("resource"), &issuer_names, &upstream_names, into);
@@ -67,6 +74,7 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
         limits,
         admin,
         issuers: issuers?,
+        workload_issuers: workload_issuers?,
         upstreams: upstreams?.into_iter().map(Arc::new).collect(),
         resources: resources?,
         audit,

@@ -17,6 +17,16 @@ pub(super) struct Reading<'a> {
     base: &'a Path,
     pub(super) files: Vec<NamedFile>,
     pub(super) secrets: Vec<(Place, Reference)>,
+    pub(super) showable: Showable,
+}
+
+/// What a caller can show at all, as far as the rest of the file says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Showable {
+    /// A client certificate.
+    pub(super) certificate: bool,
+    /// A workload of a trust domain.
+    pub(super) workload: bool,
 }
 
 /// A file that the configuration names.
@@ -32,7 +42,8 @@ impl<'a> Reading<'a> {
     /// Relative paths will be relative to `base`.
     pub(super) const fn new(text: &'a str, file: &'a Path, base: &'a Path) -> Self {
         let problems = Collector::new(text, file);
-        Self { problems, base, files: Vec::new(), secrets: Vec::new() }
+        let showable = Showable { certificate: false, workload: false };
+        Self { problems, base, files: Vec::new(), secrets: Vec::new(), showable }
     }
 
     /// The value, or a problem at `place`.

@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("", "limits", Table("limits"), Without("every limit has its default"), "A bound on everything that a caller can make the gate hold or wait for."),
     key("", "admin", Table("admin"), Without("no admin listener"), "Health, metrics and reload, never on the gate's port."),
     key("", "issuer", Tables("issuer"), Required, "Whom the gate trusts to issue tokens; at least one."),
+    key("", "workload_issuer", Tables("workload_issuer"), Without("no workloads are known"), "Trust domains whose workload identity tokens (WIMSE) are taken."),
     key("", "upstream", Tables("upstream"), Required, "Where permitted calls go; at least one."),
     key("", "resource", Tables("resource"), Required, "The APIs behind the gate; at least one."),
     key("", "audit", Table("audit"), Without("every key has its default"), "The journal of decisions."),
@@ -103,6 +104,12 @@ pub const KEYS: &[Key] = &[
     key("gate", "forwarded", Choice(&["both", "none", "standard", "legacy"]), Default("both"), "What upstreams are told about the way of the request: `Forwarded`, `X-Forwarded-*`, both or none. Both, because an upstream ignores the one it does not know."),
     key("gate", "drain", Duration(0, HOUR), Default("30s"), "How long open calls may go on after SIGTERM. The grace period that container orchestrators give by default."),
     key("gate", "threads", Count(1, 1_024), Without("one for each core"), "How many threads serve. One for each core, because the work does not block."),
+
+    key("gate", "client_certificate_header", Table("gate.client_certificate_header"), Without("the certificate of the connection"), "How a proxy that ends TLS passes the caller's certificate on (RFC 9440)."),
+
+    key("gate.client_certificate_header", "header", Text("header name"), Default("client-cert"), "The header. Its value is that of RFC 9440, or PEM in percent-encoding. The name that the RFC gives it."),
+    key("gate.client_certificate_header", "peers", Texts("network"), Required, "Addresses of the proxies that are believed; from anyone else the header is removed unread. Required, because anyone can write it."),
+    key("gate.client_certificate_header", "verified", Switch, Default("false"), "Whether these proxies have verified the chain of the certificate, so that the names in it count. Off, because a token is bound to the certificate and not to its names."),
 
     key("gate.tls", "certificate", Text("path"), Required, "The certificate chain (PEM), leaf first; reloaded when the file changes."),
     key("gate.tls", "key", Text("path"), Required, "The private key (PEM)."),
@@ -119,6 +126,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "keep_alive", Duration(SECOND, DAY), Default("75s"), "How long a connection may stay idle between requests. Longer than the 60 s of common load balancers, so that they close first and no call is lost."),
     key("limits", "body_idle", Duration(100, DAY), Default("30s"), "The longest pause inside a body, in either direction. A peer that says nothing for longer has gone away; an event stream may be silent for fifteen minutes."),
     key("limits", "token_cache", Count(0, 10_000_000), Default("20000"), "How many verified tokens are remembered. Some 10 MiB, and more than the agents of most deployments hold at one time."),
+    key("limits", "proofs", Count(1, 100_000_000), Default("1000000"), "Used proofs of possession remembered until they end; with no room left, calls that bring one are refused. At some 40 bytes each this stays below 40 MiB, and two minutes of 8000 calls in a second fit."),
     key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
 
     key("admin", "listen", Text("endpoint"), Required, "Address and port, or `unix:/path`; not one of the gate's. Should not leave the machine."),
@@ -168,6 +176,15 @@ pub const KEYS: &[Key] = &[
     key("issuer.delegation", "delegated_policy_mode", Choice(&["all", "newest"]), Default("all"), "Which policies of the records must allow an operation. All, so that no hop can do more than any hop before it was allowed."),
     key("issuer.delegation", "aoa_chain", Choice(&["signed", "structural"]), Default("signed"), "Records that name tokens instead of agents: `structural` lets those pass whose signature cannot be verified, for the record only. Signed, because anything else proves nothing."),
 
+    key("workload_issuer", "issuer", Text("URI"), Required, "`iss` of its workload identity tokens, compared octet by octet: `https://…`, `wimse://…` or `spiffe://…`."),
+    key("workload_issuer", "trust_domain", Text("authority"), Without("the authority of `issuer`"), "The authority that the identifiers of its workloads have: `spiffe://THIS/path`. It can speak of no other."),
+    key("workload_issuer", "algorithms", Texts("algorithm"), Without("every supported algorithm"), "Which `alg` its tokens may use. As of an issuer."),
+    key("workload_issuer", "leeway", Duration(0, 120 * SECOND), Default("30s"), "How far clocks may differ, for its tokens and for the proofs of its workloads. As of an issuer."),
+    key("workload_issuer", "jwks_file", Text("path"), Without("`jwks_uri`"), "A JWK Set on disk; it or `jwks_uri` is required, because a trust domain has no metadata."),
+    key("workload_issuer", "jwks_uri", Text("URL"), Without("`jwks_file`"), "A JWK Set behind a URL; `https`, or `http` on a loopback host."),
+    key("workload_issuer", "refresh", Duration(SECOND, DAY), Default("5m"), "How often the keys are obtained anew. As of an issuer."),
+    key("workload_issuer", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
+
     key("upstream", "name", Text("name"), Required, "How resources refer to it."),
     key("upstream", "url", OneOrMore("URL"), Required, "`http://`, `https://` or `unix:/path`; several are balanced."),
     key("upstream", "http2", Switch, Default("false"), "Speak HTTP/2 to it. Off, because every server speaks HTTP/1.1."),
@@ -212,6 +229,10 @@ pub const KEYS: &[Key] = &[
     key("resource", "scopes", Texts("scope"), Default("[]"), "Required of every operation. None, because grants are finer."),
     key("resource", "acr_values", Texts("acr"), Default("[]"), "How the person must have been authenticated (RFC 9470): any of these. Anyhow, because the consent was already given to somebody."),
     key("resource", "max_age", Duration(SECOND, 365 * DAY), Without("any age"), "How long ago the person may have been authenticated (RFC 9470)."),
+    key("resource", "proofs", Choices(&["dpop", "mtls", "wpt"]), Default("[]"), "Proofs of possession that every call must come with: a token bound to a DPoP key, one bound to a client certificate, a workload's identity and proof. None, because a token says itself what it is bound to, and that is always proven."),
+    key("resource", "dpop_algorithms", Texts("algorithm"), Without("every supported algorithm"), "Which `alg` DPoP proofs may use. All, because each is asymmetric."),
+    key("resource", "dpop_nonce", Choice(&["off", "require"]), Default("off"), "Whether DPoP proofs must carry a nonce of the gate (RFC 9449 §9). Off, because it costs a round trip and each proof counts once anyway; with it, proofs cannot be made ahead."),
+    key("resource", "token_header", Text("header name"), Default("x-agent-operation-token"), "Where the token stands while `Authorization` carries a workload's proof."),
     key("resource", "body_limit", Size(0, 64 * GIB), Default("1MiB"), "Bytes of a request body. Larger than any call of a tool, smaller than an upload."),
     key("resource", "websocket", Switch, Default("false"), "Whether `Upgrade: websocket` may pass. Off, because what is said inside is not seen."),
     key("resource", "end_stream_at_expiry", Switch, Default("true"), "Whether a response ends when the token does. On, because an open stream would outlive the consent."),

@@ -7,7 +7,9 @@ use super::raw::Section;
 use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, operation};
+use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, issuer, operation};
+use crate::token::confirmation::Demands;
+use crate::token::trust::Profile;
 
 /// `None` where one is wrong.
 pub(super) fn resources(
@@ -54,6 +56,10 @@ fn resource(
 ) -> Option<Resource> {
     let scopes = into.many(section, "scopes", value::scope);
     let strip = into.many(section, "strip", value::header);
+    let proofs = proofs(section, into);
+    let dpop_algorithms = issuer::algorithms(section, "dpop_algorithms", Profile::OAuth, into);
+    let (token_header, place) = section.text_or_default("token_header");
+    let token_header = into.take(&place, value::header(token_header));
     let documentation = into.one(section, "documentation", link);
     let guidance = guidance(&section.table("guidance"), into);
     let authentication = operation::authentication(section, None, into);
@@ -83,6 +89,10 @@ fn resource(
         },
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
         authentication,
+        proofs,
+        dpop_algorithms,
+        dpop_nonce: section.text_or_default("dpop_nonce").0 == "require",
+        token_header: token_header?,
         body_limit: section.number("body_limit"),
         websocket: section.switch("websocket"),
         end_stream_at_expiry: section.switch("end_stream_at_expiry"),
@@ -101,6 +111,34 @@ fn resource(
         operations,
         deny,
     })
+}
+
+/// What is demanded and can never be shown would refuse every call.
+fn proofs(section: &Section<'_>, into: &mut Reading<'_>) -> Demands {
+    let mut demands = Demands::default();
+    for (proof, place) in section.texts("proofs") {
+        match proof {
+            "dpop" => demands.dpop = true,
+            "mtls" => {
+                demands.certificate = true;
+                if !into.showable.certificate {
+                    into.problems.hint(
+                        &place,
+                        "no caller can ever show a certificate here",
+                        "set `gate.tls.client_certificate` or `gate.client_certificate_header`",
+                    );
+                }
+            }
+            _ => {
+                demands.workload = true;
+                if !into.showable.workload {
+                    let hint = "name a trust domain in `[[workload_issuer]]`";
+                    into.problems.hint(&place, "no workload is known here", hint);
+                }
+            }
+        }
+    }
+    demands
 }
 
 fn identity(

@@ -4,7 +4,7 @@
 use super::binding;
 use super::call::Call;
 use super::facts::{Facts, Stop};
-use super::revoked;
+use super::{proofs, revoked};
 use crate::model::reason::{Denial, Reason};
 use crate::token::delegation::presenter::{self, Method};
 use crate::token::extract::Credentials;
@@ -14,14 +14,14 @@ use crate::token::presenter::Presenter;
 /// Admits the caller who presents `credentials` to the grant that they stand for.
 pub fn admit(
     call: &Call<'_>,
-    _credentials: &Credentials<'_>,
+    credentials: &Credentials<'_>,
     grant: &Grant,
     facts: &Facts<'_>,
 ) -> Result<Presenter, Stop> {
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
     revoked::introspect(call, grant, facts)?;
-    let mut presenter = Presenter::default();
+    let mut presenter = proofs::prove(call, credentials, grant, facts)?;
     binding::check(grant, &presenter, facts)?;
     presenter.delegated = check_delegation(call, grant, &presenter)?;
     Ok(presenter)

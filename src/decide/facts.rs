@@ -13,6 +13,7 @@ use crate::token::feed::Feed;
 use crate::token::grant::Grant;
 use crate::token::introspection::Introspected;
 use crate::token::keys::KeySet;
+use crate::token::nonce::NonceKey;
 use crate::token::revocation::Set;
 use crate::token::status::{Reference, StatusList};
 use crate::token::trust::Issuer;
@@ -45,6 +46,8 @@ pub struct Known {
     pub keys: Vec<Keys>,
     /// For each issuer of the world, what it said of tokens after it had issued them.
     pub heard: Vec<Heard>,
+    /// What is remembered of the proofs that were used.
+    pub first_uses: FirstUses,
 }
 
 /// What an issuer said of tokens after it had issued them.
@@ -90,6 +93,28 @@ impl Fed {
     /// was signed, still is one of `keys`.
     pub fn is_good(&self, now: Timestamp, max_age: Duration, keys: Option<&Arc<KeySet>>) -> bool {
         now < self.confirmed.after(max_age) && self.feed.is_signed_by(keys)
+    }
+}
+
+/// What a step must know of the memory of used proofs.
+#[derive(Clone, Debug, Default)]
+pub struct FirstUses {
+    /// What nonces are made with. Without it none is ever right.
+    pub nonces: Option<Arc<NonceKey>>,
+    /// Since when the memory is complete, where it does not reach back as far as any proof may: an
+    /// earlier process used proofs whose record was lost.
+    pub complete_since: Option<Timestamp>,
+}
+
+impl FirstUses {
+    /// Whether a proof that lives no longer than `lifetime` may have been used without being remembered.
+    pub fn may_lack(&self, lifetime: Duration, now: Timestamp) -> bool {
+        self.complete_since.is_some_and(|since| now < since.after(lifetime))
+    }
+
+    /// Whether `nonce` was given out by this gate, and not long ago.
+    pub fn accept(&self, nonce: &str, now: Timestamp) -> bool {
+        self.nonces.as_ref().is_some_and(|nonces| nonces.accepts(nonce, now))
     }
 }
 
@@ -179,12 +204,13 @@ impl<'a> Facts<'a> {
 
     /// The issuer with this index and its keys.
     pub fn trusted(&self, issuer: usize) -> Result<(&'a Arc<Issuer>, &'a Arc<KeySet>), Stop> {
-        let trust = self.issuer(issuer)?;
+        Ok((self.issuer(issuer)?, self.obtained(issuer)?))
+    }
+
+    /// The keys with this index: those of the issuers come first, then those of the trust domains.
+    pub fn obtained(&self, issuer: usize) -> Result<&'a Arc<KeySet>, Stop> {
         let without = Denial::about(Reason::KeysUnavailable, "jwks");
-        match self.keys(issuer) {
-            Some(keys) => Ok((trust, keys)),
-            None => Err(self.ask(Need::Keys(issuer), without)),
-        }
+        self.keys(issuer).ok_or_else(|| self.ask(Need::Keys(issuer), without))
     }
 
     /// Whether asking for newer keys is of no use any more.

@@ -13,6 +13,7 @@ pub mod call;
 mod circle;
 pub mod facts;
 pub mod permit;
+pub mod proofs;
 pub mod revoked;
 pub mod world;
 
@@ -22,12 +23,13 @@ use self::call::Call;
 use self::circle::Circle;
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
-use crate::model::need::Need;
+use crate::model::need::{Need, Obligation};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::policy::algebra;
 use crate::token::extract::Credentials;
 use crate::token::grant::{Grant, Origin, Recheck};
+use crate::token::presenter::Presenter;
 use crate::token::verify::{self, Halt, Unverified};
 
 /// Turns a presented token into a grant (`verification.md` steps 10a to 10h, 14, 16, 17).
@@ -102,7 +104,15 @@ fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, 
 }
 
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).
-pub fn authorize(call: &Call<'_>, grant: &Grant, now: Timestamp) -> Result<Permit, Denial> {
+///
+/// What the presenter has proven once is an obligation of the permit: a call that is refused here does
+/// not use its proof up.
+pub fn authorize(
+    call: &Call<'_>,
+    grant: &Grant,
+    presenter: &Presenter,
+    now: Timestamp,
+) -> Result<Permit, Denial> {
     let resource = call.resource();
     let entry = call.entry()?;
     let operation = call.operation(entry);
@@ -115,5 +125,6 @@ pub fn authorize(call: &Call<'_>, grant: &Grant, now: Timestamp) -> Result<Permi
         scopes_suffice: resource.scopes_suffice,
     };
     let basis = algebra::decide(&demand, grant, &operation)?;
-    Ok(Permit::granted(basis, grant.ends()))
+    let obligations = presenter.first_uses().map(Obligation::FirstUse).collect();
+    Ok(Permit::granted(basis, grant.ends(), obligations))
 }

@@ -1,6 +1,7 @@
 //! The permit: the proof that a decision was made for a call to be forwarded.
 
 use super::call::Call;
+use crate::model::need::Obligation;
 use crate::model::reason::{Denial, Reason, Stage};
 use crate::model::time::Timestamp;
 use crate::policy::algebra::Basis;
@@ -10,7 +11,7 @@ use crate::policy::algebra::Basis;
 /// It cannot be made elsewhere:
 ///
 /// ```compile_fail
-/// let permit = opgate::decide::permit::Permit { ground: todo!(), ends: None };
+/// let permit = opgate::decide::permit::Permit { ground: todo!(), ends: None, obligations: Vec::new() };
 /// ```
 ///
 /// and it cannot be used twice:
@@ -24,6 +25,7 @@ use crate::policy::algebra::Basis;
 pub struct Permit {
     ground: Ground,
     ends: Option<Timestamp>,
+    obligations: Vec<Obligation>,
 }
 
 /// Why a call may be forwarded.
@@ -36,8 +38,12 @@ pub enum Ground {
 }
 
 impl Permit {
-    pub(super) const fn granted(basis: Basis, ends: Timestamp) -> Self {
-        Self { ground: Ground::Granted(basis), ends: Some(ends) }
+    pub(super) const fn granted(
+        basis: Basis,
+        ends: Timestamp,
+        obligations: Vec<Obligation>,
+    ) -> Self {
+        Self { ground: Ground::Granted(basis), ends: Some(ends), obligations }
     }
 
     /// Lets a refused call pass because its resource is in mode `observe`. A request that could be
@@ -48,10 +54,15 @@ impl Permit {
             && denial.reason != Reason::TokenInQuery)
             || matches!(denial.reason, Reason::NoRoute | Reason::MethodNotAllowed);
         if call.resource().observed && is_readable && denial.reason.stage() < Stage::Forwarding {
-            Ok(Self { ground: Ground::Observed(denial), ends: None })
+            Ok(Self { ground: Ground::Observed(denial), ends: None, obligations: Vec::new() })
         } else {
             Err(denial)
         }
+    }
+
+    /// What must be done before it takes effect.
+    pub fn obligations(&self) -> &[Obligation] {
+        &self.obligations
     }
 
     /// Why the call may be forwarded.

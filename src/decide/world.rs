@@ -3,17 +3,23 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderName, Method};
 
 use crate::operation::catalog::Catalog;
 use crate::operation::route::Routes;
-use crate::token::trust::Issuer;
+use crate::token::confirmation::Demands;
+use crate::token::trust::{Algorithm, Issuer};
+use crate::token::workload::TrustDomain;
 
 /// Everything that the operator configured and that a decision depends on.
 #[derive(Debug, Default)]
 pub struct World {
     /// The issuers, in file order.
     pub issuers: Vec<Arc<Issuer>>,
+    /// The trust domains whose workloads are known.
+    pub domains: Vec<TrustDomain>,
+    /// Scheme and authority by which agents reach the gate.
+    pub origin: Box<str>,
     /// The resources, in file order.
     pub resources: Vec<Resource>,
     /// Which resource an authority and path belong to.
@@ -56,6 +62,14 @@ pub struct Resource {
     pub strict_override: bool,
     /// Whether a switch to WebSocket may be asked for.
     pub websocket: bool,
+    /// Where a token stands beside a workload's proof.
+    pub token_header: HeaderName,
+    /// The proofs that every call must come with.
+    pub demands: Demands,
+    /// The algorithms of DPoP proofs.
+    pub dpop_algorithms: Vec<Algorithm>,
+    /// Whether a DPoP proof must carry a nonce.
+    pub dpop_nonce: bool,
 }
 
 impl World {

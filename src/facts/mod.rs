@@ -5,5 +5,6 @@ mod hearing;
 pub mod introspection;
 pub mod jwks;
 pub mod liveness;
+pub mod replay;
 pub mod revocation;
 pub mod store;

@@ -11,18 +11,21 @@ use super::bindings::Service;
 use super::introspection::SetUpError;
 use super::jwks::Source;
 use super::liveness::Liveness;
+use super::replay::Replay;
 use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
 use crate::decide::facts::{Facts, Heard, Keys, Known, Stop};
-use crate::decide::world::World;
+use crate::decide::permit::Permit;
+use crate::decide::world::{Resource, World};
 use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
+use crate::token::dpop;
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::keys::KeySet;
@@ -44,6 +47,8 @@ pub struct Store {
     pub(super) liveness: Vec<Liveness>,
     /// The operator's own, which outlive every configuration.
     revocations: Arc<Revocations>,
+    /// The used proofs, which outlive every configuration.
+    replay: Arc<Replay>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
     /// secrets that memory should not keep. Bounded; what is forgotten is verified again.
     memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
@@ -70,29 +75,30 @@ impl Store {
     pub fn new(
         config: &Config,
         revocations: &Arc<Revocations>,
+        replay: &Arc<Replay>,
         environment: &dyn Fn(&str) -> Option<String>,
         previous: Option<&Self>,
     ) -> Result<Self, SetUpError> {
         let sources: Vec<_> =
-            config.issuers.iter().cloned().map(Source::new).collect::<Result<_, _>>()?;
+            config.key_sources().cloned().map(Source::new).collect::<Result<_, _>>()?;
         let liveness = config.issuers.iter().map(|issuer| Liveness::new(issuer, environment));
         let liveness = liveness.collect::<Result<_, _>>()?;
         let inherited = |issuer| previous.and_then(|previous| previous.known_of(issuer));
         let (keys, heard) = config
-            .issuers
-            .iter()
+            .key_sources()
             .map(|issuer| inherited(issuer).unwrap_or((Keys::Missing, Heard::default())))
             .unzip();
         let bindings = config.issuers.iter().map(binding_service).collect::<Result<_, _>>()?;
         Ok(Self {
             bindings,
-            known: ArcSwap::from_pointee(Known { keys, heard }),
+            known: ArcSwap::from_pointee(Known { keys, heard, first_uses: replay.facts() }),
             memo: previous.map_or_else(
                 || Arc::new(Cache::new(config.limits.token_cache)),
                 |previous| Arc::clone(&previous.memo),
             ),
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
             revocations: Arc::clone(revocations),
+            replay: Arc::clone(replay),
             sources,
             liveness,
         })
@@ -203,6 +209,18 @@ impl Store {
             Err(Stop::Refuse(denial)) => Err(denial),
             Ok(()) | Err(Stop::Need(_)) => Ok(()),
         }
+    }
+
+    /// Does what the permit owes before it takes effect.
+    pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<(), Denial> {
+        self.replay.fulfil(permit.obligations(), now)
+    }
+
+    /// The nonce for the next DPoP proof to this resource, where it must carry one.
+    pub fn nonce(&self, resource: &Resource, now: Timestamp) -> Option<String> {
+        let is_wanted =
+            resource.dpop_nonce || self.known.load().first_uses.may_lack(dpop::LIFETIME, now);
+        is_wanted.then(|| self.replay.nonce(now))
     }
 
     /// The operator's revocations.

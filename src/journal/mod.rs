@@ -8,4 +8,5 @@ pub mod recovery;
 pub mod segment;
 pub mod stamp;
 pub mod tag_key;
+pub mod uses;
 pub mod writer;

@@ -1,5 +1,7 @@
 //! What a pure step may ask the world for, and what must be done before a permit takes effect.
 
+use super::time::Timestamp;
+
 /// A fact that a pure step lacks. The world fetches it and takes the step again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -20,4 +22,31 @@ pub enum Need {
     Revocations(usize),
     /// The status list of the issuer with this index that is found at this URI.
     StatusList(usize, Box<str>),
+}
+
+/// What must be done before a permit takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obligation {
+    /// A proof of possession counts once (RFC 9449 §11.1): its use is remembered, or the call is refused.
+    FirstUse(FirstUse),
+}
+
+/// The use of a proof that counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstUse {
+    /// What kind of proof it is.
+    pub kind: ProofKind,
+    /// What it is recognized by: a digest of kind, key and `jti`.
+    pub id: [u8; 16],
+    /// When it ends by itself. After that it needs not be remembered.
+    pub until: Timestamp,
+}
+
+/// A kind of proof that counts once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofKind {
+    /// A DPoP proof (RFC 9449).
+    Dpop,
+    /// A workload proof token (WIMSE).
+    Workload,
 }

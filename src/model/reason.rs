@@ -82,6 +82,8 @@ reasons! {
     ClaimMissing => "claim_missing",
     /// `cnf` asks for a proof of possession that cannot be checked (401).
     ConfirmationUnsupported => "confirmation_unsupported",
+    /// The token is bound to another key or certificate than the one that is proven (401).
+    ConfirmationMismatch => "confirmation_mismatch",
     /// `crit` names extensions; none is implemented (401).
     CriticalHeader => "critical_header",
     /// Something that the token's delegation chain rests on was revoked (401).
@@ -90,6 +92,12 @@ reasons! {
     DelegationInvalid => "delegation_invalid",
     /// The token carries a delegation chain that cannot be verified (401).
     DelegationUnverified => "delegation_unverified",
+    /// The DPoP proof must carry a nonce of this gate, and carries none or an old one (401).
+    DpopNonceRequired => "dpop_nonce_required",
+    /// The DPoP proof is missing or wrong (401).
+    DpopProofInvalid => "dpop_proof_invalid",
+    /// The DPoP proof was used before (401).
+    DpopProofReplayed => "dpop_proof_replayed",
     /// The token is of another kind than an access token (401).
     ForeignToken => "foreign_token",
     /// `iat` lies in the future (401).
@@ -110,6 +118,10 @@ reasons! {
     PresenterMismatch => "presenter_mismatch",
     /// The presenter of a delegated token has not proven who it is (401).
     PresenterUnproven => "presenter_unproven",
+    /// The resource takes tokens only that are bound to a key, and this one is not (401).
+    ProofRequired => "proof_required",
+    /// A bound token under `Bearer`, or one under `DPoP` that is not bound (401).
+    SchemeMismatch => "scheme_mismatch",
     /// The signature does not verify (401).
     SignatureInvalid => "signature_invalid",
     /// The status list says that the token is not valid, or does not hold it (401).
@@ -130,6 +142,14 @@ reasons! {
     TokenRevoked => "token_revoked",
     /// `typ` is not allowed for this issuer (401).
     TypeRefused => "type_refused",
+    /// A workload identity token is required and there is none (401).
+    WorkloadIdentityAbsent => "workload_identity_absent",
+    /// The workload identity token is not valid (400).
+    WorkloadIdentityInvalid => "workload_identity_invalid",
+    /// The workload proof is missing or wrong (401).
+    WorkloadProofInvalid => "workload_proof_invalid",
+    /// The workload proof was used before (401).
+    WorkloadProofReplayed => "workload_proof_replayed",
 
     /// The person was authenticated too long ago, or not well enough (401).
     AuthenticationInsufficient => "authentication_insufficient",
@@ -138,6 +158,8 @@ reasons! {
     /// The body is larger than the resource allows (413).
     BodyTooLarge => "body_too_large",
 
+    /// Whether a proof was used before cannot be told: the memory is full, or an unclean end lost it (503).
+    FirstUseUnknown => "first_use_unknown",
     /// No grant of the token applies to this operation (403).
     NoApplicableGrant => "no_applicable_grant",
     /// The token carries no operation policy and the resource wants one (403).
@@ -194,11 +216,15 @@ impl Reason {
             | Self::BindingUnavailable
             | Self::ClaimMalformed
             | Self::ClaimMissing
+            | Self::ConfirmationMismatch
             | Self::ConfirmationUnsupported
             | Self::CriticalHeader
             | Self::DelegationRevoked
             | Self::DelegationInvalid
             | Self::DelegationUnverified
+            | Self::DpopNonceRequired
+            | Self::DpopProofInvalid
+            | Self::DpopProofReplayed
             | Self::ForeignToken
             | Self::IssuedInFuture
             | Self::IntrospectionUnavailable
@@ -209,6 +235,8 @@ impl Reason {
             | Self::RevocationsStale
             | Self::PresenterMismatch
             | Self::PresenterUnproven
+            | Self::ProofRequired
+            | Self::SchemeMismatch
             | Self::SignatureInvalid
             | Self::StatusInvalid
             | Self::StatusUnavailable
@@ -218,12 +246,17 @@ impl Reason {
             | Self::TokenMalformed
             | Self::TokenNotYetValid
             | Self::TokenRevoked
-            | Self::TypeRefused => Stage::Token,
+            | Self::TypeRefused
+            | Self::WorkloadIdentityAbsent
+            | Self::WorkloadIdentityInvalid
+            | Self::WorkloadProofInvalid
+            | Self::WorkloadProofReplayed => Stage::Token,
             Self::AuditOverloaded
             | Self::AuditUnavailable
             | Self::AuthenticationInsufficient
             | Self::BodyTimeout
             | Self::BodyTooLarge
+            | Self::FirstUseUnknown
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy
             | Self::OverlayDenied
@@ -251,6 +284,13 @@ impl Denial {
     /// A refusal about `about`.
     pub const fn about(reason: Reason, about: &'static str) -> Self {
         Self { reason, about: Some(about) }
+    }
+
+    /// The same refusal, told as one of another kind: what is wrong with a proof is found by the same
+    /// checks as what is wrong with a token, and is called otherwise.
+    #[must_use]
+    pub const fn told_as(self, reason: Reason) -> Self {
+        Self { reason, about: self.about }
     }
 }
 

@@ -20,7 +20,7 @@ const MAX_FIELD: usize = 4 * 1_024;
 /// The longest list of values that survives the second step of trimming.
 const MAX_ENUM: usize = 20;
 
-/// A `WWW-Authenticate` challenge under construction: `Bearer` and its parameters.
+/// A `WWW-Authenticate` challenge under construction: a scheme and its parameters.
 #[derive(Debug)]
 pub struct Challenge {
     text: String,
@@ -29,9 +29,9 @@ pub struct Challenge {
 
 impl Challenge {
     /// A challenge without parameters.
-    pub fn bearer() -> Self {
+    pub fn of(scheme: &str) -> Self {
         let mut text = String::with_capacity(1_024);
-        text.push_str("Bearer");
+        text.push_str(scheme);
         Self { text, first: true }
     }
 
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn r_err_009_parameters_are_ascii_and_the_challenge_is_trimmed_in_the_stated_order() {
-        let challenge = Challenge::bearer().with("a", "x\"y\\z\u{e4}\n");
+        let challenge = Challenge::of("Bearer").with("a", "x\"y\\z\u{e4}\n");
         assert_eq!(challenge.into_value().unwrap(), "Bearer a=\"x y z  \"");
         let lists = |length: usize, description: usize| {
             let list: Vec<_> = (0..length).map(|n| n.to_string()).collect();
@@ -296,7 +296,7 @@ mod tests {
             (lists(1_000, 10), &["type"], &["description", "enum"]),
         ] {
             let guidance = guidance(&configured);
-            let (challenge, profile) = guidance.add_to(Challenge::bearer());
+            let (challenge, profile) = guidance.add_to(Challenge::of("Bearer"));
             let constraint = &profile.unwrap().constraints.unwrap()["c"];
             assert!(kept.iter().all(|name| constraint.get(name).is_some()), "{kept:?}");
             assert!(lost.iter().all(|name| constraint.get(name).is_none()), "{lost:?}");
@@ -310,7 +310,7 @@ mod tests {
             ..Default::default()
         };
         let guidance = guidance(&huge);
-        let (_, profile) = guidance.add_to(Challenge::bearer());
+        let (_, profile) = guidance.add_to(Challenge::of("Bearer"));
         assert!(profile.unwrap().constraints.is_none());
     }
 
@@ -337,7 +337,7 @@ mod tests {
     fn an_operator_can_say_nothing() {
         let silent = config::Guidance::default();
         let silent = guidance(&silent);
-        let (challenge, profile) = silent.add_to(Challenge::bearer());
+        let (challenge, profile) = silent.add_to(Challenge::of("Bearer"));
         assert!(challenge.text == "Bearer" && profile.is_none());
     }
 }

@@ -21,7 +21,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +29,7 @@ use crate::config::Limits;
 use crate::model::reason::Reason;
 use crate::runtime::clock;
 use crate::runtime::tasks::Drain;
+use crate::token::presenter::Certificate;
 
 /// Who is at the other end, as the transport knows it.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ pub struct Peer {
     /// The name that the TLS handshake asked for (RFC 6066).
     pub server_name: Option<Box<str>>,
     /// The caller's own certificate, its key proven.
-    pub certificate: Option<CertificateDer<'static>>,
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// What all connections have in common.

@@ -9,7 +9,9 @@ use http::request::Parts;
 use uuid::{NoContext, Uuid};
 
 use super::headers::Caller;
-use crate::audit::record::{Agent, Basis, Decision, Http, Operation, Token, Trail, Unverified};
+use crate::audit::record::{
+    Agent, Basis, Decision, Http, Operation, Proof, Token, Trail, Unverified,
+};
 use crate::audit::record::{
     Delegation as RecordedDelegation, Hop as RecordedHop, Trace as RecordedTrace,
 };
@@ -17,6 +19,7 @@ use crate::audit::tag::Tag;
 use crate::decide::call::Call;
 use crate::decide::permit::Ground;
 use crate::journal::writer::Journal;
+use crate::model::need::FirstUse;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -168,6 +171,7 @@ impl Entry<'_> {
             resource: self.call.map(|call| &*call.resource().id),
             token: computed.token.as_ref().or_else(|| self.token(journal)),
             presenter: self.presenter.and_then(|one| one.delegated).map(Method::word),
+            proof: self.presenter.map(|presenter| self.proof(presenter)),
             scope: computed.scope.as_deref(),
             unverified: computed.digest.as_ref().map(|digest| Unverified {
                 sha256: Some(digest),
@@ -200,6 +204,18 @@ impl Entry<'_> {
     fn token(&self, journal: &Journal) -> Option<&Written> {
         let (grant, parties) = self.parties()?;
         Some(grant.written(|into| write_token(grant, parties, journal, into)))
+    }
+
+    /// Only the record of a call that is let through says that a proof was used: the memory of used proofs
+    /// is filled from these records after a restart.
+    fn proof(&self, presenter: &Presenter) -> Proof {
+        let is_used = matches!(self.verdict, Ok(Ground::Granted(_)));
+        let used = |first_use: Option<FirstUse>| first_use.filter(|_| is_used);
+        Proof {
+            certificate: presenter.certificate.as_ref().map(|shown| shown.thumbprint),
+            dpop: presenter.dpop.map(|key| (key, used(presenter.dpop_use))),
+            workload: presenter.workload_key.map(|key| (key, used(presenter.workload_use))),
+        }
     }
 
     const fn denial(&self) -> Option<Denial> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
-use super::judge::{Judgement, judge};
+use super::judge::{Arrival, Judgement, judge};
 use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
@@ -38,6 +38,7 @@ use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::token::grant::Grant;
 use crate::token::parties::Parties;
+use crate::token::presenter::Certificate;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -59,6 +60,7 @@ struct Context {
     id: DecisionId,
     trace: Option<Trace>,
     caller: Caller,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Handler for Gate {
@@ -82,7 +84,7 @@ impl Handler for Gate {
         let context = Context::new(&serving, &parts, connection);
         // Before the decision: whatever is revoked while it is made and recorded ends the call after it.
         let raised = serving.facts.revocations().signal().raised();
-        let mut judgement = judged(&serving, &parts, connection, n, context.now).await;
+        let mut judgement = judged(&serving, &parts, connection, n, &context).await;
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
@@ -91,14 +93,8 @@ impl Handler for Gate {
             (Ok(permit), Ok(receipt)) => (permit, receipt),
             (Err(denial), recorded) => {
                 let audit_id = recorded.ok().map(|receipt| self.audit_id(&receipt));
-                return Ok(refuse(
-                    denial,
-                    &judgement,
-                    &context,
-                    &serving,
-                    &parts,
-                    audit_id.as_deref(),
-                ));
+                let audit_id = audit_id.as_deref();
+                return Ok(refuse(denial, &judgement, &context, &serving, &parts, audit_id));
             }
             (Ok(_), Err(denial)) => {
                 return Ok(refuse(denial, &judgement, &context, &serving, &parts, None));
@@ -114,6 +110,7 @@ impl Handler for Gate {
             &receipt,
             decided,
         );
+        let nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
         drop(judgement);
@@ -125,13 +122,16 @@ impl Handler for Gate {
         let audit_id = self.audit_id(&receipt);
         // hyper keeps room for the future of a call as long as the connection lives: the large part of
         // it comes and goes with the calls that are forwarded.
-        match Box::pin(forward::forward(permit, &receipt, context.now, order, account)).await {
+        let forwarded = forward::forward(permit, &receipt, context.now, order, account);
+        let mut response = match Box::pin(forwarded).await {
             Ok(mut response) => {
                 sign(response.headers_mut(), &context.id, &audit_id);
-                Ok(response)
+                response
             }
-            Err(reason) => Ok(failed(reason, &context.id, &audit_id)),
-        }
+            Err(reason) => failed(reason, &context.id, &audit_id),
+        };
+        response.headers_mut().extend(nonce);
+        Ok(response)
     }
 }
 
@@ -142,14 +142,19 @@ const USED: Result<Permit, Denial> = Err(Denial { reason: Reason::AuditUnavailab
 async fn judged<'a>(
     serving: &'a Serving,
     parts: &'a Parts,
-    connection: &Connection,
+    connection: &'a Connection,
     n: u64,
-    now: Timestamp,
+    context: &'a Context,
 ) -> Judgement<'a> {
-    match connection.violation(n) {
-        Some(reason) => Judgement::refused(reason.into()),
-        None => judge(&serving.snapshot, &serving.facts, parts, transport(connection), now).await,
+    if let Some(reason) = connection.violation(n) {
+        return Judgement::refused(reason.into());
     }
+    let arrival = Arrival {
+        transport: transport(connection),
+        certificate: context.certificate.as_ref(),
+        now: context.now,
+    };
+    judge(&serving.snapshot, &serving.facts, parts, arrival).await
 }
 
 fn transport(connection: &Connection) -> Transport<'_> {
@@ -176,12 +181,15 @@ impl Context {
     fn new(serving: &Serving, parts: &Parts, connection: &Connection) -> Self {
         let now = clock::now();
         let id = DecisionId::new(now);
-        let trusted = &serving.snapshot.config.gate.trusted_hops;
+        let gate = &serving.snapshot.config.gate;
+        let (peer, trusted) = (connection.peer(), &gate.trusted_hops);
+        let passed_on = gate.client_certificate_header.as_ref();
         Self {
+            certificate: headers::client_certificate(peer, &parts.headers, passed_on),
             now,
             begun: clock::instant(),
             trace: Trace::continued(&parts.headers, &id),
-            caller: Caller::find(connection.peer().address, &parts.headers, trusted),
+            caller: Caller::find(peer.address, &parts.headers, trusted),
             id,
         }
     }
@@ -288,9 +296,22 @@ fn refuse(
             .zip(resource)
             .and_then(|(call, resource)| guidance(call, resource, judgement, serving)),
         allow: call.map_or(&[], Call::other_methods),
+        scheme: judgement.credentials.map(|credentials| credentials.scheme),
         accept: Some(&parts.headers),
     };
-    rejection.response().map(ResponseBody::Full)
+    let mut response = rejection.response().map(ResponseBody::Full);
+    response.headers_mut().extend(nonce(call, serving, context.now));
+    response
+}
+
+/// RFC 9449 §8.2: where nonces are demanded, every answer carries the one to use next.
+fn nonce(
+    call: Option<&Call<'_>>,
+    serving: &Serving,
+    now: Timestamp,
+) -> Option<(HeaderName, HeaderValue)> {
+    let nonce = serving.facts.nonce(call?.resource(), now)?;
+    Some((HeaderName::from_static("dpop-nonce"), HeaderValue::try_from(nonce).ok()?))
 }
 
 fn guidance<'g>(
@@ -323,6 +344,7 @@ fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseB
         metadata: None,
         guidance: None,
         allow: &[],
+        scheme: None,
         accept: None,
     };
     rejection.response().map(ResponseBody::Full)
@@ -373,7 +395,7 @@ impl Course {
     ) -> Option<Order> {
         let config = &serving.snapshot.config;
         let resource = serving.resource(self.resource)?;
-        headers::clean_request(&mut headers, resource);
+        headers::clean_request(&mut headers, resource, &config.gate);
         headers::tell_way(&mut headers, &config.gate, context.caller, &self.authority);
         if let Some(trace) = &context.trace {
             headers::insert(&mut headers, headers::TRACEPARENT, trace.header());

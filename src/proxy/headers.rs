@@ -4,13 +4,17 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
-use crate::config::{Forwarded, Gate, Resource};
+use super::connection::Peer;
+use crate::config::{CertificateHeader, Forwarded, Gate, Resource};
 use crate::operation::head::is_override;
+use crate::token::certificate;
 use crate::token::parties::Parties;
+use crate::token::presenter::Certificate;
 
 /// Carries the id of the decision, to the upstream where configured and to the caller always.
 pub const DECISION_ID: HeaderName = HeaderName::from_static("x-opgate-decision-id");
@@ -41,12 +45,13 @@ const HOP_BY_HOP: [&str; 11] = [
 ];
 
 /// Credentials of the agent, which are for this gate alone.
-const CREDENTIALS: [&str; 10] = [
+const CREDENTIALS: [&str; 11] = [
     "authorization",
     "client-cert",
     "client-cert-chain",
     "dpop",
     "dpop-nonce",
+    "txn-token",
     "workload-identity-token",
     "workload-proof-token",
     "x-agent-operation-token",
@@ -78,7 +83,11 @@ const SPOOFABLE_PREFIXES: [&str; 7] = [
 ];
 
 /// Removes from a request what the upstream must not see.
-pub fn clean_request(headers: &mut HeaderMap, resource: &Resource) {
+pub fn clean_request(headers: &mut HeaderMap, resource: &Resource, gate: &Gate) {
+    headers.remove(&resource.token_header);
+    if let Some(from) = &gate.client_certificate_header {
+        headers.remove(&from.header);
+    }
     let nominated = nominated(headers);
     let mut unwanted: Vec<HeaderName> = Vec::new();
     for name in headers.keys() {
@@ -117,11 +126,11 @@ pub fn clean_response(headers: &mut HeaderMap) {
 }
 
 /// An upstream's challenge would send the agent to another authorization server, `Alt-Svc` to another
-/// address; who a decision is by, only the gate says.
+/// address; nonces are the gate's own; who a decision is by, only the gate says.
 fn is_unwanted_back(name: &str) -> bool {
     match name {
         "cache-control" | "content-length" | "content-type" | "date" | "etag" | "server" => false,
-        "alt-svc" | "opgate-audit-id" | "www-authenticate" => true,
+        "alt-svc" | "dpop-nonce" | "opgate-audit-id" | "www-authenticate" => true,
         _ => HOP_BY_HOP.contains(&name) || name.starts_with("x-opgate-"),
     }
 }
@@ -205,6 +214,25 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
     let address = text.parse::<IpAddr>().ok();
     let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
     address.or_else(with_port).map(|address| address.to_canonical())
+}
+
+/// The certificate of the caller: that of the connection, or where the peer is a proxy that is believed,
+/// what it passes on. Such a peer's own certificate is its own, never the caller's.
+pub fn client_certificate(
+    peer: &Peer,
+    headers: &HeaderMap,
+    passed_on: Option<&CertificateHeader>,
+) -> Option<Arc<Certificate>> {
+    let address = peer.address.map(|address| address.ip().to_canonical());
+    let is_believed = |from: &&CertificateHeader| {
+        address.is_some_and(|address| from.peers.iter().any(|net| net.contains(&address)))
+    };
+    let Some(from) = passed_on.filter(is_believed) else { return peer.certificate.clone() };
+    let mut lines = headers.get_all(&from.header).iter();
+    // Of two certificates, or one that cannot be read, nobody knows whose key was proven.
+    let (line, None) = (lines.next()?, lines.next()) else { return None };
+    let der = certificate::forwarded(line.to_str().ok()?)?;
+    Some(Arc::new(certificate::read(&der, from.verified)))
 }
 
 /// Tells the upstream by which way the request came.

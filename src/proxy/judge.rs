@@ -20,7 +20,7 @@ use crate::operation::head::Transport;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
 use crate::token::grant::Grant;
-use crate::token::presenter::Presenter;
+use crate::token::presenter::{Certificate, Presenter};
 
 /// What was found out about a request, as far as it could be.
 #[derive(Debug)]
@@ -44,20 +44,30 @@ impl Judgement<'_> {
     }
 }
 
-/// Judges a request that came at `now`. It is refused unless every step says otherwise.
+/// How a request came, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// What the connection says of the name that was asked.
+    pub transport: Transport<'a>,
+    /// The caller's certificate, its key proven.
+    pub certificate: Option<&'a Arc<Certificate>>,
+    /// The time of the call.
+    pub now: Timestamp,
+}
+
+/// Judges a request. It is refused unless every step says otherwise.
 pub async fn judge<'a>(
     snapshot: &'a Snapshot,
     facts: &Store,
     parts: &'a Parts,
-    transport: Transport<'_>,
-    now: Timestamp,
+    arrival: Arrival<'a>,
 ) -> Judgement<'a> {
     let mut judgement = Judgement::refused(Reason::HttpMalformed.into());
-    let call = match call::receive(parts, transport, &snapshot.world) {
+    let call = match call::receive(parts, arrival.transport, &snapshot.world) {
         Ok(call) => call,
         Err(denial) => return Judgement::refused(denial),
     };
-    let verdict = decide(snapshot, facts, parts, &call, now, &mut judgement).await;
+    let verdict = decide(snapshot, facts, parts, &call, arrival, &mut judgement).await;
     judgement.verdict = verdict.or_else(|denial| Permit::observe(&call, denial));
     judgement.call = Some(call);
     judgement
@@ -68,19 +78,24 @@ async fn decide<'a>(
     facts: &Store,
     parts: &'a Parts,
     call: &Call<'a>,
-    now: Timestamp,
+    arrival: Arrival<'a>,
     found: &mut Judgement<'a>,
 ) -> Result<Permit, Denial> {
     call.entry()?;
-    let credentials = &*found.credentials.insert(extract::extract(&parts.headers, call.query())?);
-    let world = &snapshot.world;
+    let (token_header, certificate) = (&call.resource().token_header, arrival.certificate);
+    let credentials = extract::extract(&parts.headers, call.query(), token_header, certificate)?;
+    let credentials = &*found.credentials.insert(credentials);
+    let (world, now) = (&snapshot.world, arrival.now);
     let grant = facts.authenticate(world, call, credentials, now).await?;
     let grant = &*found.grant.insert(grant);
     let with = Settling { world, now, credentials: Some(credentials), remembered: Some(grant) };
     let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
-    found.presenter = Some(facts.settle(&with, admitted).await?);
+    let presenter = &*found.presenter.insert(facts.settle(&with, admitted).await?);
     check_length(&parts.headers, snapshot.config.resources.get(call.resource_index()))?;
-    decide::authorize(call, grant, now)
+    let permit = decide::authorize(call, grant, presenter, now)?;
+    // From here on its proofs are used up, whether the call can be recorded and forwarded or not.
+    facts.fulfil(&permit, now)?;
+    Ok(permit)
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.

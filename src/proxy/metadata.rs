@@ -87,6 +87,11 @@ fn document(config: &Config, resource: &Resource) -> Value {
     if !scopes.is_empty() {
         members.insert("scopes_supported".into(), scopes.into());
     }
+    let algorithms: Vec<_> = resource.dpop_algorithms.iter().map(|own| own.name()).collect();
+    members.insert("dpop_signing_alg_values_supported".into(), algorithms.into());
+    members.insert("dpop_bound_access_tokens_required".into(), resource.proofs.dpop.into());
+    let certificates = config.gate.can_learn_certificates();
+    members.insert("tls_client_certificate_bound_access_tokens".into(), certificates.into());
     for (name, value) in
         [("resource_name", &resource.name), ("resource_documentation", &resource.documentation)]
     {

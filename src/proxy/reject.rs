@@ -12,6 +12,11 @@ use super::headers::{AUDIT_ID, DECISION_ID};
 use crate::config::Resource;
 use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
+use crate::token::extract::Scheme;
+
+const BEARER: &str = "Bearer";
+const DPOP: &str = "DPoP";
+const WPT: &str = "WPT";
 
 /// What a caller is told about a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +34,18 @@ pub struct Shape {
 /// Which challenge a refusal carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Challenged {
-    /// `Bearer` with `resource_metadata` and no `error` (RFC 6750 §3.1).
+    /// The schemes of the resource with `resource_metadata` and no `error` (RFC 6750 §3.1).
     Bare,
-    /// `Bearer` with `error`.
+    /// `DPoP` with `error` (RFC 9449 §7.1).
+    Dpop,
+    /// The scheme that was used, with `error`.
     Error,
-    /// `Bearer` with `error` and what would cover the operation.
+    /// The scheme that was used, with `error` and what would cover the operation.
     Guided,
     /// None.
     No,
+    /// `WPT` with `error`.
+    Workload,
 }
 
 const fn shape(
@@ -51,7 +60,7 @@ const fn shape(
 /// The one table from reasons to responses (`reverse-guided-errors.md` §1).
 #[expect(clippy::too_many_lines, reason = "one table, read row by row")]
 pub const fn of(reason: Reason) -> Shape {
-    use Challenged::{Bare, Error, Guided, No};
+    use Challenged::{Bare, Dpop, Error, Guided, No, Workload};
     const INVALID_TOKEN: Shape = shape(
         StatusCode::UNAUTHORIZED,
         "invalid_token",
@@ -137,12 +146,40 @@ pub const fn of(reason: Reason) -> Shape {
                 Error,
             )
         }
+        Reason::DpopProofInvalid | Reason::DpopProofReplayed => shape(
+            StatusCode::UNAUTHORIZED,
+            "invalid_dpop_proof",
+            "The DPoP proof is not valid for this request",
+            Dpop,
+        ),
+        Reason::DpopNonceRequired => shape(
+            StatusCode::UNAUTHORIZED,
+            "use_dpop_nonce",
+            "The DPoP proof must carry the nonce of this response",
+            Dpop,
+        ),
+        Reason::WorkloadIdentityInvalid => {
+            Shape { description: "The workload identity token is not valid", ..BAD_CREDENTIALS }
+        }
+        Reason::WorkloadIdentityAbsent => shape(
+            StatusCode::UNAUTHORIZED,
+            "invalid_workload_proof",
+            "A workload identity token and its proof are required",
+            Workload,
+        ),
+        Reason::WorkloadProofInvalid | Reason::WorkloadProofReplayed => shape(
+            StatusCode::UNAUTHORIZED,
+            "invalid_workload_proof",
+            "The workload proof is not valid for this request",
+            Workload,
+        ),
         Reason::AgentIdentityInvalid
         | Reason::AlgorithmRefused
         | Reason::AudienceMismatch
         | Reason::BindingMismatch
         | Reason::ClaimMalformed
         | Reason::ClaimMissing
+        | Reason::ConfirmationMismatch
         | Reason::ConfirmationUnsupported
         | Reason::CriticalHeader
         | Reason::ForeignToken
@@ -152,6 +189,8 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::LifetimeTooLong
         | Reason::PresenterMismatch
         | Reason::PresenterUnproven
+        | Reason::ProofRequired
+        | Reason::SchemeMismatch
         | Reason::SignatureInvalid
         | Reason::StatusInvalid
         | Reason::StatusUnchecked
@@ -164,6 +203,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::AuditUnavailable
         | Reason::BindingUnavailable
         | Reason::IntrospectionUnavailable
+        | Reason::FirstUseUnknown
         | Reason::KeysUnavailable
         | Reason::RevocationsStale
         | Reason::StatusUnavailable
@@ -223,6 +263,8 @@ pub struct Rejection<'a> {
     pub guidance: Option<Guidance<'a>>,
     /// The methods that the path exists for.
     pub allow: &'a [&'a Method],
+    /// How the token was presented, when one was.
+    pub scheme: Option<Scheme>,
     /// The headers of the request, for content negotiation.
     pub accept: Option<&'a HeaderMap>,
 }
@@ -256,8 +298,10 @@ impl Rejection<'_> {
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        if let Some(value) = challenge.and_then(Challenge::into_value) {
-            headers.insert(header::WWW_AUTHENTICATE, value);
+        for challenge in challenge.into_iter().chain(self.other_challenges(shape)) {
+            if let Some(value) = challenge.into_value() {
+                headers.append(header::WWW_AUTHENTICATE, value);
+            }
         }
         self.add_headers(shape.status, headers);
         response
@@ -273,14 +317,16 @@ impl Rejection<'_> {
         }
     }
 
+    /// The challenge that says what was wrong, and the profile for the body.
     fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Profile<'_>>) {
-        let mut challenge = Challenge::bearer();
-        if matches!(shape.challenge, Challenged::No) {
-            return (None, None);
-        }
-        if matches!(shape.challenge, Challenged::Error | Challenged::Guided) {
+        let Some(scheme) = self.challenged_scheme(shape) else { return (None, None) };
+        let mut challenge = Challenge::of(scheme);
+        if !matches!(shape.challenge, Challenged::Bare) {
             challenge =
                 challenge.with("error", shape.error).with("error_description", shape.description);
+        }
+        if scheme == DPOP {
+            challenge = challenge.with("algs", &self.dpop_algorithms());
         }
         let is_overlay = self.denial.reason == Reason::OverlayDenied;
         let is_scope = self.denial.reason == Reason::ScopeMissing;
@@ -305,6 +351,45 @@ impl Rejection<'_> {
             }
             _ => (Some(challenge), None),
         }
+    }
+
+    /// The scheme of the challenge that says what was wrong.
+    fn challenged_scheme(&self, shape: Shape) -> Option<&'static str> {
+        let is_dpop_only = self.resource.is_some_and(|resource| resource.proofs.dpop);
+        match (shape.challenge, self.scheme) {
+            (Challenged::No, _) => None,
+            (Challenged::Workload, _) => Some(WPT),
+            (Challenged::Dpop, _)
+            | (Challenged::Error | Challenged::Guided, Some(Scheme::Dpop)) => Some(DPOP),
+            (Challenged::Bare | Challenged::Error | Challenged::Guided, _) if is_dpop_only => {
+                Some(DPOP)
+            }
+            (Challenged::Bare | Challenged::Error | Challenged::Guided, _) => Some(BEARER),
+        }
+    }
+
+    /// The other schemes by which a token could be presented: each has a line of its own
+    /// (RFC 9110 §11.6.1, RFC 9449 §7.1). Another scheme helps who is not authenticated, and nobody else.
+    fn other_challenges(&self, shape: Shape) -> impl Iterator<Item = Challenge> {
+        let first = self.challenged_scheme(shape);
+        let is_unauthenticated = shape.status == StatusCode::UNAUTHORIZED && first.is_some();
+        let resource = self.resource.filter(|_| is_unauthenticated);
+        let offered = resource.map(|resource| {
+            [(BEARER, !resource.proofs.dpop), (DPOP, true), (WPT, resource.proofs.workload)]
+        });
+        offered
+            .into_iter()
+            .flatten()
+            .filter(move |(scheme, is_offered)| *is_offered && Some(*scheme) != first)
+            .map(|(scheme, _)| match scheme {
+                DPOP => Challenge::of(scheme).with("algs", &self.dpop_algorithms()),
+                _ => Challenge::of(scheme),
+            })
+    }
+
+    fn dpop_algorithms(&self) -> String {
+        let algorithms = self.resource.map_or(&[][..], |resource| &resource.dpop_algorithms);
+        algorithms.iter().map(|own| own.name()).collect::<Vec<_>>().join(" ")
     }
 
     /// The complete set that the operation requires (RFC 6750 §3.1), or that the resource does.

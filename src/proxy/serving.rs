@@ -10,6 +10,7 @@ use crate::config::secret::SecretError;
 use crate::config::{self, Config};
 use crate::facts::introspection::SetUpError;
 use crate::facts::liveness::Liveness;
+use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
 use crate::state::{self, Snapshot};
@@ -66,12 +67,13 @@ impl Serving {
     pub async fn build(
         config: Arc<Config>,
         revocations: &Arc<Revocations>,
+        replay: &Arc<Replay>,
         previous: Option<&Self>,
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
         let known = previous.map(|previous| &*previous.facts);
-        let facts = Arc::new(Store::new(&config, revocations, environment, known)?);
+        let facts = Arc::new(Store::new(&config, revocations, replay, environment, known)?);
         facts.prime().await;
         Ok(Self {
             metadata: Metadata::build(&config),

@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::Peer;
 use crate::config::{self, ClientCertificate};
+use crate::token::certificate;
 
 /// The caller's side of TLS, as the files say at this moment.
 pub struct Tls {
@@ -102,7 +103,7 @@ impl Tls {
         peer.certificate = session
             .peer_certificates()
             .and_then(|chain| chain.first())
-            .map(|leaf| leaf.clone().into_owned());
+            .map(|leaf| Arc::new(certificate::read(leaf, client_ca(&self.config).is_some())));
         Ok((stream, peer))
     }
 }

@@ -1,7 +1,11 @@
 //! Finding the credential: one place, one scheme, one token (`verification.md` stage B).
 
-use http::{HeaderMap, header};
+use std::fmt;
+use std::sync::Arc;
 
+use http::header::{self, HeaderMap, HeaderName};
+
+use super::presenter::Certificate;
 use super::verify;
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
@@ -16,30 +20,139 @@ pub struct Credentials<'a> {
     pub token: Presented<'a>,
     /// Its SHA-256, under which it is remembered and recorded.
     pub digest: [u8; 32],
+    /// How it is presented.
+    pub scheme: Scheme,
+    /// What is presented beside it.
+    pub proofs: Proofs<'a>,
 }
 
-/// Finds the token in `Authorization`. The query must not hold one (RFC 9700 §4.3.2), and the body is
-/// never searched.
-pub fn extract<'a>(headers: &'a HeaderMap, query: Option<&str>) -> Result<Credentials<'a>, Denial> {
+/// How a token is presented (`verification.md` step 9c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer` (RFC 6750), or the token header without `Authorization`.
+    Bearer,
+    /// `DPoP` (RFC 9449 §7.1).
+    Dpop,
+    /// `WPT`: `Authorization` carries a workload's proof, the token header the token.
+    Workload,
+}
+
+/// Proofs of possession, as presented.
+#[derive(Clone, Copy, Default)]
+pub struct Proofs<'a> {
+    /// The client certificate, its key proven to whoever ended TLS.
+    pub certificate: Option<&'a Arc<Certificate>>,
+    /// `DPoP`
+    pub dpop: Option<&'a str>,
+    /// The header that the operation token came in, where it is not `Authorization`.
+    pub token_header: Option<&'a HeaderName>,
+    /// `Txn-Token`, which a workload's proof may speak of.
+    pub transaction: Option<&'a str>,
+    /// The workload identity token.
+    pub workload: Option<&'a str>,
+    /// The workload proof token.
+    pub workload_proof: Option<&'a str>,
+}
+
+impl fmt::Debug for Proofs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proofs")
+    }
+}
+
+/// The headers of a workload identity token, by its draft and by the public reference implementation.
+const IDENTITY: [&str; 2] = ["workload-identity-token", "x-workload-identity"];
+/// The headers of a workload's proof.
+const PROOF: [&str; 2] = ["workload-proof-token", "x-workload-proof"];
+
+/// Finds the token in `Authorization` or in the token header, and what proves who presents it. The query
+/// must not hold a token (RFC 9700 §4.3.2), and the body is never searched.
+pub fn extract<'a>(
+    headers: &'a HeaderMap,
+    query: Option<&str>,
+    token_header: &'a HeaderName,
+    certificate: Option<&'a Arc<Certificate>>,
+) -> Result<Credentials<'a>, Denial> {
     if query.is_some_and(names_a_token) {
         return Err(Denial::about(Reason::TokenInQuery, "access_token"));
     }
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(line) = lines.next() else { return Err(Reason::TokenAbsent.into()) };
-    if lines.next().is_some() {
-        return Err(Denial::about(Reason::CredentialsSeveral, "authorization"));
-    }
-    let token = bearer(line.as_bytes())?;
-    Ok(Credentials { token, digest: verify::digest(token) })
+    let several = Denial::about(Reason::CredentialsSeveral, "authorization");
+    let authorization = only(headers, header::AUTHORIZATION.as_str(), several)?;
+    let beside = only(headers, token_header.as_str(), several)?;
+    let (scheme, token, proof) = match (authorization, beside) {
+        (None, None) => return Err(Reason::TokenAbsent.into()),
+        (None, Some(token)) => (Scheme::Bearer, token, None),
+        (Some(line), beside) => {
+            let (scheme, credentials) = split(line)?;
+            match (scheme, beside) {
+                (Scheme::Workload, Some(token)) => (scheme, token, Some(credentials)),
+                (Scheme::Workload, None) => return Err(Reason::TokenAbsent.into()),
+                (Scheme::Bearer | Scheme::Dpop, None) => (scheme, credentials, None),
+                (Scheme::Bearer | Scheme::Dpop, Some(_)) => return Err(several),
+            }
+        }
+    };
+    let mut proofs = proofs(headers, proof)?;
+    proofs.certificate = certificate;
+    proofs.token_header = beside.map(|_| token_header);
+    let token = token68(token)?;
+    Ok(Credentials { token, digest: verify::digest(token), scheme, proofs })
 }
 
-fn bearer(line: &[u8]) -> Result<Presented<'_>, Denial> {
-    let Ok(line) = std::str::from_utf8(line) else { return Err(Reason::TokenMalformed.into()) };
-    let (scheme, credentials) = line.split_once(' ').unwrap_or((line, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Reason::SchemeUnsupported.into());
+fn proofs<'a>(headers: &'a HeaderMap, proof: Option<&'a str>) -> Result<Proofs<'a>, Denial> {
+    let one_of = |names: [&'static str; 2]| {
+        let several = Denial::about(Reason::CredentialsSeveral, names[0]);
+        match (only(headers, names[0], several)?, only(headers, names[1], several)?) {
+            (Some(_), Some(_)) => Err(several),
+            (one, other) => Ok(one.or(other)),
+        }
+    };
+    let workload_proof = match (one_of(PROOF)?, proof) {
+        (Some(_), Some(_)) => return Err(Denial::about(Reason::CredentialsSeveral, PROOF[0])),
+        (one, other) => one.or(other),
+    };
+    let twice = |name| Denial::about(Reason::HeaderDuplicate, name);
+    Ok(Proofs {
+        dpop: only(headers, "dpop", twice("dpop"))?,
+        transaction: only(headers, "txn-token", twice("txn-token"))?,
+        workload: one_of(IDENTITY)?,
+        workload_proof,
+        ..Proofs::default()
+    })
+}
+
+/// The one value of a header, `several` where there are more. A value that is not ASCII text proves
+/// nothing, and is no token.
+fn only<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+    several: Denial,
+) -> Result<Option<&'a str>, Denial> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(several);
     }
-    let token = credentials.trim_start_matches(' ');
+    match line.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_not_ascii) => Err(Reason::TokenMalformed.into()),
+    }
+}
+
+fn split(line: &str) -> Result<(Scheme, &str), Denial> {
+    let (name, credentials) = line.split_once(' ').unwrap_or((line, ""));
+    let credentials = credentials.trim_start_matches(' ');
+    for (scheme, own) in
+        [(Scheme::Bearer, "Bearer"), (Scheme::Dpop, "DPoP"), (Scheme::Workload, "WPT")]
+    {
+        if name.eq_ignore_ascii_case(own) {
+            return Ok((scheme, credentials));
+        }
+    }
+    Err(Reason::SchemeUnsupported.into())
+}
+
+fn token68(token: &str) -> Result<Presented<'_>, Denial> {
     if token.contains(',') {
         return Err(Denial::about(Reason::CredentialsSeveral, "authorization"));
     }
@@ -73,6 +186,46 @@ pub fn names_a_token(query: &str) -> bool {
 mod tests {
     use super::*;
 
+    static TOKEN_HEADER: HeaderName = HeaderName::from_static("x-agent-operation-token");
+
+    #[test]
+    fn a_token_beside_a_workloads_proof_is_taken_from_the_token_header() {
+        let token = ("x-agent-operation-token", "t");
+        let (wpt, bearer) = (("authorization", "WPT p"), ("authorization", "Bearer t"));
+        for (lines, expected) in [
+            (&[token][..], Ok((Scheme::Bearer, None, None))),
+            (
+                &[token, wpt, ("x-workload-identity", "i")],
+                Ok((Scheme::Workload, Some("i"), Some("p"))),
+            ),
+            (
+                &[bearer, ("workload-identity-token", "i"), ("x-workload-proof", "p")],
+                Ok((Scheme::Bearer, Some("i"), Some("p"))),
+            ),
+            (&[token, bearer], Err(Reason::CredentialsSeveral)),
+            (&[token, token], Err(Reason::CredentialsSeveral)),
+            (&[token, wpt, ("workload-proof-token", "p")], Err(Reason::CredentialsSeveral)),
+            (
+                &[bearer, ("x-workload-proof", "p"), ("workload-proof-token", "p")],
+                Err(Reason::CredentialsSeveral),
+            ),
+            (
+                &[bearer, ("x-workload-identity", "i"), ("workload-identity-token", "i")],
+                Err(Reason::CredentialsSeveral),
+            ),
+            (&[bearer, ("dpop", "a"), ("dpop", "b")], Err(Reason::HeaderDuplicate)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            let found = extract(&headers, None, &TOKEN_HEADER, None)
+                .map(|found| (found.scheme, found.proofs.workload, found.proofs.workload_proof))
+                .map_err(|denial| denial.reason);
+            assert_eq!(found, expected, "{lines:?}");
+        }
+    }
+
     #[test]
     fn a_token_is_taken_from_one_place_in_one_form() {
         for (lines, query, expected) in [
@@ -82,7 +235,8 @@ mod tests {
             (&["Bearer a", "Bearer a"], None, Err(Reason::CredentialsSeveral)),
             (&["Bearer a, Bearer b"], None, Err(Reason::CredentialsSeveral)),
             (&["Basic YTpi"], None, Err(Reason::SchemeUnsupported)),
-            (&["DPoP a.b.c"], None, Err(Reason::SchemeUnsupported)),
+            (&["dpop a.b.c"], None, Ok("a.b.c")),
+            (&["WPT a.b.c"], None, Err(Reason::TokenAbsent)),
             (&["Bearer"], None, Err(Reason::TokenMalformed)),
             (&["Bearer a b"], None, Err(Reason::TokenMalformed)),
             (&["Bearer a\"b"], None, Err(Reason::TokenMalformed)),
@@ -95,7 +249,7 @@ mod tests {
             for line in lines {
                 headers.append(header::AUTHORIZATION, line.parse().unwrap());
             }
-            let found = extract(&headers, query)
+            let found = extract(&headers, query, &TOKEN_HEADER, None)
                 .map(|found| found.token.token())
                 .map_err(|denial| denial.reason);
             assert_eq!(found, expected, "{lines:?} {query:?}");
@@ -109,6 +263,9 @@ mod tests {
             header::AUTHORIZATION,
             format!("Bearer {}", "a".repeat(MAX_TOKEN + 1)).parse().unwrap(),
         );
-        assert_eq!(extract(&headers, None).unwrap_err().reason, Reason::TokenMalformed);
+        assert_eq!(
+            extract(&headers, None, &TOKEN_HEADER, None).unwrap_err().reason,
+            Reason::TokenMalformed
+        );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
+use super::confirmation::Confirmation;
 use super::delegation::Delegation;
 use super::details::Entry;
 use super::keys::{KeySet, Signer};
@@ -25,6 +26,7 @@ pub struct Grant {
     pub(super) origin: Origin,
     pub(super) digest: [u8; 32],
     pub(super) claims: Claims,
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) entries: Vec<Entry>,
     pub(super) boundaries: Vec<Boundary>,
     pub(super) members: Members,
@@ -106,6 +108,11 @@ impl Grant {
     /// Its registered claims.
     pub const fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// What it is bound to; `None` for a bearer token.
+    pub const fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_ref()
     }
 
     /// The entries that grant something, in token order.

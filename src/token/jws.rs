@@ -23,7 +23,8 @@ pub struct Jws<'a> {
     payload: &'a str,
 }
 
-/// The header members that decide. `jku`, `x5u`, `jwk` and `x5c` are never read (RFC 8725 §3.10).
+/// The header members that decide. `jku`, `x5u` and `x5c` are never read, and `jwk` in no token
+/// (RFC 8725 §3.10): in a DPoP proof alone, where the token says whose key it must be.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Header {
     /// `alg`
@@ -37,7 +38,11 @@ pub struct Header {
 impl<'a> Jws<'a> {
     /// Splits on exactly two dots and reads the header.
     pub fn read(presented: Presented<'a>) -> Result<Self, Denial> {
-        let token = presented.token();
+        Self::with_members(presented.token()).map(|(jws, _)| jws)
+    }
+
+    /// The same, with every member of the header: a DPoP proof carries its key there.
+    pub(super) fn with_members(token: &'a str) -> Result<(Self, Map<String, Value>), Denial> {
         let malformed = Denial::from(Reason::TokenMalformed);
         let (signing_input, signature) = token.rsplit_once('.').ok_or(malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(malformed)?;
@@ -46,8 +51,9 @@ impl<'a> Jws<'a> {
         }
         // The last part must be strict base64url too: a lenient reader would let one token have many spellings.
         decode(signature)?;
-        let header = Header::read(&object(header, "header")?)?;
-        Ok(Self { signing_input, signature, header, payload })
+        let members = object(header, "header")?;
+        let header = Header::read(&members)?;
+        Ok((Self { signing_input, signature, header, payload }, members))
     }
 
     /// The payload as a JSON object without duplicate members.

@@ -169,6 +169,25 @@ pub enum Selected<'a> {
 }
 
 impl Key {
+    /// A key that comes with a proof. Whoever sends a private key has given
+    /// it away, so that it proves nothing (RFC 9449 §4.3).
+    pub(super) fn presented(jwk: &Value) -> Result<Self, &'static str> {
+        const PRIVATE: [&str; 8] = ["d", "dp", "dq", "k", "oth", "p", "q", "qi"];
+        let Value::Object(members) = jwk else { return Err("not a JSON object") };
+        if PRIVATE.iter().any(|member| members.contains_key(*member)) {
+            return Err("a private key");
+        }
+        Self::from_jwk(jwk)
+    }
+
+    /// The one algorithm that the key is for, when its `alg` says so.
+    pub(super) fn only_algorithm(&self) -> Option<Algorithm> {
+        match self.algorithms.as_slice() {
+            [one] => Some(*one),
+            _ => None,
+        }
+    }
+
     fn from_jwk(jwk: &Value) -> Result<Self, &'static str> {
         let Value::Object(members) = jwk else { return Err("not a JSON object") };
         let text = |name| members.get(name).and_then(Value::as_str);
@@ -205,6 +224,11 @@ impl Key {
     /// Whether it may be used with `algorithm`.
     pub fn fits(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
+    }
+
+    /// Its RFC 7638 thumbprint.
+    pub(super) const fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
     }
 
     /// Whether `text` is its RFC 7638 thumbprint, in base64url or in lower-case hexadecimal.

@@ -1,18 +1,34 @@
 //! The presenter: what a caller has proven of itself at this call, beside holding the token.
 
+use std::sync::Arc;
+
 use super::delegation::presenter::Method;
+use crate::model::need::FirstUse;
 
 /// What was proven. By default nothing: whoever holds a bearer token can present it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Presenter {
     /// The client certificate of the connection, or one that a listed peer vouches for (RFC 8705).
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<Arc<Certificate>>,
     /// The RFC 7638 SHA-256 thumbprint of the key whose possession a DPoP proof shows (RFC 9449).
     pub dpop: Option<[u8; 32]>,
+    /// The use of that proof.
+    pub dpop_use: Option<FirstUse>,
     /// `sub` of the workload identity token, its key proven (WIMSE).
     pub workload: Option<Box<str>>,
+    /// The thumbprint of that key.
+    pub workload_key: Option<[u8; 32]>,
+    /// The use of the workload's proof.
+    pub workload_use: Option<FirstUse>,
     /// How it was known to be the agent that the token was delegated to, when it was delegated.
     pub delegated: Option<Method>,
+}
+
+impl Presenter {
+    /// The proofs that count once, and must not have counted before.
+    pub fn first_uses(&self) -> impl Iterator<Item = FirstUse> {
+        self.dpop_use.into_iter().chain(self.workload_use)
+    }
 }
 
 /// A certificate whose key the caller has proven to hold.
@@ -20,6 +36,7 @@ pub struct Presenter {
 pub struct Certificate {
     /// SHA-256 of its DER form: `x5t#S256` (RFC 8705 §3.1).
     pub thumbprint: [u8; 32],
-    /// The URIs of its subject alternative names, which is where SPIFFE puts an identity.
+    /// The URIs of its subject alternative names, which is where SPIFFE puts an identity. None where no
+    /// authority was verified: anyone can write any name into a certificate of their own.
     pub uris: Vec<Box<str>>,
 }

@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
+use super::confirmation::Confirmation;
 use super::delegation::{self, Delegation};
 use super::details;
 use super::grant::{Boundary, Grant, Origin};
+use super::hash;
 use super::introspection::{self, Answer, Introspected};
 use super::jws::{Header, Jws};
 use super::keys::{Key, KeySet, Selected, Signer};
@@ -27,9 +29,7 @@ use crate::model::time::Timestamp;
 
 /// The SHA-256 of a token, under which it is remembered.
 pub fn digest(presented: Presented<'_>) -> [u8; 32] {
-    let digest =
-        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, presented.token().as_bytes());
-    digest.as_ref().try_into().unwrap_or_default()
+    hash::sha256(presented.token().as_bytes())
 }
 
 /// A token that has been split and read, and of which nothing is believed yet.
@@ -131,7 +131,6 @@ fn grant(
     let claims = Claims::read(payload, issuer)?;
     claims.check_dates(issuer, now)?;
     parties::check_actors(payload)?;
-    check_unverifiable(payload)?;
     let members = Members::read(payload, issuer)?;
     members.check_current(issuer.leeway, now)?;
     let mut verifier = Verifier::new(signers);
@@ -141,6 +140,7 @@ fn grant(
         boundaries: boundaries(payload, &members, delegation.as_ref(), issuer)?,
         authentication: Authentication::read(payload, issuer)?,
         members,
+        confirmation: Confirmation::read(payload)?,
         entries: details::read(payload)?,
         named: Named::of(&issuer.id, &claims, &digest, payload),
         status: Reference::read(payload, issuer)?,
@@ -217,15 +217,6 @@ fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
         None if !grants => Err(Reason::ForeignToken.into()),
         None => Ok(()),
     }
-}
-
-/// Conditions that the issuer put into the token and that cannot be checked make it worthless here:
-/// to ignore one would be to widen what was granted.
-fn check_unverifiable(payload: &Map<String, Value>) -> Result<(), Denial> {
-    if payload.contains_key("cnf") {
-        return Err(Denial::about(Reason::ConfirmationUnsupported, "cnf"));
-    }
-    Ok(())
 }
 
 /// The policies that the token names, in the order in which they are evaluated.

@@ -1,8 +1,10 @@
-//! The pure decision of one call, to be counted in instructions: `decision warm|cold|bare N`.
+//! The pure decision of one call, to be counted in instructions:
+//! `decision warm|cold|bare|dpop|dpop-bare N`.
 //!
 //! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
-//! verification of the signature, by the library that the decision uses for it. Run under callgrind by
-//! `tests/bench/instructions`.
+//! verification of the signature, by the library that the decision uses for it. `dpop` is warm with a token
+//! that is bound to a key, and its proof; `dpop-bare` the verification of that proof's signature. Run under
+//! callgrind by `tests/bench/instructions`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,6 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Request;
 use http::request::Parts;
 use opgate::cli::keys::SigningKey;
@@ -31,6 +35,7 @@ use opgate::token::keys::KeySet;
 use opgate::token::revocation::Set;
 use opgate::token::trust::Algorithm;
 use opgate::{config, decide};
+use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
 const ISSUER: &str = "https://as.test";
@@ -60,7 +65,7 @@ fn main() {
     let arguments: Vec<_> =
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
-        eprintln!("usage: decision warm|cold|bare N");
+        eprintln!("usage: decision warm|cold|bare|dpop|dpop-bare N");
         return;
     };
     let config = config::parse(CONFIGURATION, Path::new("opgate.toml")).unwrap();
@@ -71,10 +76,11 @@ fn main() {
     let decoding = jsonwebtoken::DecodingKey::from_jwk(jwks.keys.first().unwrap()).unwrap();
     let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
     let known = Known { keys: vec![Keys::Obtained(keys)], ..Known::default() };
-    let parts = request(&key);
-    if kind == "bare" {
+    let parts = request(&key, kind.starts_with("dpop"));
+    if let "bare" | "dpop-bare" = kind.as_str() {
+        let header = if kind == "bare" { "authorization" } else { "dpop" };
         for _ in 0..times.parse::<u32>().unwrap() {
-            bare(&parts, &decoding);
+            bare(&parts, header, &decoding);
         }
         return;
     }
@@ -89,13 +95,14 @@ fn main() {
         exhausted: &[],
     };
     let (grant, _permit) = measured(&parts, &facts);
-    facts.remembered = (kind == "warm").then_some(&grant);
+    facts.remembered = (kind != "cold").then_some(&grant);
     for _ in 0..times.parse::<u32>().unwrap() {
         drop(measured(&parts, &facts));
     }
 }
 
-fn request(key: &SigningKey) -> Parts {
+/// A call. With `is_bound` its token is bound to the key that signs everything here, and a proof is with it.
+fn request(key: &SigningKey, is_bound: bool) -> Parts {
     let token = mint(&Minting {
         key,
         key_id: "k",
@@ -112,17 +119,49 @@ fn request(key: &SigningKey) -> Parts {
         jwt_id: Some("j"),
     })
     .unwrap();
-    let request = Request::get("/api/v1/orders/42")
-        .header("host", "tools.test")
-        .header("accept", "*/*")
-        .header("authorization", format!("Bearer {token}"));
+    let request =
+        Request::get("/api/v1/orders/42").header("host", "tools.test").header("accept", "*/*");
+    let request = if is_bound {
+        let (token, proof) = bound(key, &token);
+        request.header("authorization", format!("DPoP {token}")).header("dpop", proof)
+    } else {
+        request.header("authorization", format!("Bearer {token}"))
+    };
     request.body(()).unwrap().into_parts().0
 }
 
+/// The same token, bound to `key`, and a proof of it (RFC 9449).
+fn bound(key: &SigningKey, token: &str) -> (String, String) {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let mut payload: Value = serde_json::from_slice(&payload).unwrap();
+    let members = payload.as_object_mut().unwrap();
+    members.insert("cnf".into(), json!({ "jkt": key.thumbprint() }));
+    let jwk = key.jwk("k");
+    let token = sign(key, &json!({"alg": "ES256", "typ": "at+jwt", "kid": "k"}), &payload);
+    let proof = json!({
+        "jti": "0195c3f8-2f6a-7c3e-9d11-2f0a7c3e9d11", "htm": "GET",
+        "htu": "https://tools.test/api/v1/orders/42", "iat": NOW.seconds(), "ath": hash(&token),
+    });
+    let proof = sign(key, &json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk}), &proof);
+    (token, proof)
+}
+
+fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()))
+}
+
+fn sign(key: &SigningKey, header: &Value, payload: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let input = format!("{}.{}", encode(header), encode(payload));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).unwrap());
+    format!("{input}.{signature}")
+}
+
 #[inline(never)]
-fn bare(parts: &Parts, key: &jsonwebtoken::DecodingKey) {
-    let token = parts.headers.get("authorization").unwrap().to_str().unwrap();
-    let (message, signature) = token.strip_prefix("Bearer ").unwrap().rsplit_once('.').unwrap();
+fn bare(parts: &Parts, header: &str, key: &jsonwebtoken::DecodingKey) {
+    let token = parts.headers.get(header).unwrap().to_str().unwrap();
+    let token = token.strip_prefix("Bearer ").unwrap_or(token);
+    let (message, signature) = token.rsplit_once('.').unwrap();
     let algorithm = jsonwebtoken::Algorithm::ES256;
     let message = message.as_bytes();
     assert!(jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap());
@@ -132,9 +171,10 @@ fn bare(parts: &Parts, key: &jsonwebtoken::DecodingKey) {
 #[inline(never)]
 fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
     let call = call::receive(parts, Transport::default(), facts.world).unwrap();
-    let credentials = extract(&parts.headers, call.query()).unwrap();
+    let credentials = extract(&parts.headers, call.query(), &call.resource().token_header, None);
+    let credentials = credentials.unwrap();
     let grant = decide::authenticate(&call, &credentials, facts).unwrap();
-    admit(&call, &credentials, &grant, facts).unwrap();
-    let permit = decide::authorize(&call, &grant, facts.now).unwrap();
+    let presenter = admit(&call, &credentials, &grant, facts).unwrap();
+    let permit = decide::authorize(&call, &grant, &presenter, facts.now).unwrap();
     (grant, permit)
 }

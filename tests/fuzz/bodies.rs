@@ -52,7 +52,8 @@ pub(crate) fn header_set(bytes: &[u8]) {
     if let Ok(request) = request.body(()) {
         let (parts, ()) = request.into_parts();
         drop(Head::read(&parts, Transport::default()));
-        extract(&parts.headers, parts.uri.query()).ok();
+        let token_header = http::HeaderName::from_static("x-agent-operation-token");
+        extract(&parts.headers, parts.uri.query(), &token_header, None).ok();
     }
 }
 

@@ -16,8 +16,10 @@
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
 mod architecture;
+mod certificates;
 mod claims;
 mod delegation;
+mod dpop;
 mod feed;
 mod forwarding;
 mod framing;
@@ -39,3 +41,4 @@ mod status;
 mod support;
 mod token;
 mod vectors;
+mod workloads;

@@ -83,15 +83,17 @@ impl Program {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let call = call::receive(&parts, Transport::default(), &SNAPSHOT.world)?;
         call.entry()?;
-        let credentials = extract(&parts.headers, call.query())?;
+        let token_header = &call.resource().token_header;
+        let credentials = extract(&parts.headers, call.query(), token_header, None)?;
         let remembered =
             self.remembered.take().filter(|grant| *grant.digest() == credentials.digest);
         let grant = self.settle(now, remembered.as_ref(), |facts| {
             decide::authenticate(&call, &credentials, facts)
         })?;
-        self.settle(now, Some(&grant), |facts| admit(&call, &credentials, &grant, facts))?;
+        let admitted = |facts: &Facts<'_>| admit(&call, &credentials, &grant, facts);
+        let presenter = self.settle(now, Some(&grant), admitted)?;
         self.remembered = Some(Arc::clone(&grant));
-        decide::authorize(&call, &grant, now).map(drop)
+        decide::authorize(&call, &grant, &presenter, now).map(drop)
     }
 
     /// A world in which no fact can be had beyond those that are known.

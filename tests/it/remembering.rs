@@ -169,7 +169,11 @@ impl World {
         let mut world = Self {
             now: Timestamp::from_seconds(START + 1),
             configured: 0,
-            known: Known { keys: vec![Keys::Missing], heard: vec![Heard::default()] },
+            known: Known {
+                keys: vec![Keys::Missing],
+                heard: vec![Heard::default()],
+                ..Known::default()
+            },
             revoked: Set::default(),
             active: true,
             introspected: HashMap::new(),
@@ -244,7 +248,8 @@ impl World {
         let parts = &STAGE.calls[which];
         let world = &STAGE.snapshots[self.configured].world;
         let call = call::receive(parts, Transport::default(), world).unwrap();
-        let credentials = extract(&parts.headers, None).unwrap();
+        let token_header = &call.resource().token_header;
+        let credentials = extract(&parts.headers, None, token_header, None).unwrap();
         let mut exhausted: Vec<Need> = Vec::new();
         let mut introspected = self.introspected.get(&which).cloned();
         loop {
@@ -261,8 +266,8 @@ impl World {
             let mut found = None;
             let step = decide::authenticate(&call, &credentials, &facts).and_then(|grant| {
                 found = Some(Arc::clone(&grant));
-                admit(&call, &credentials, &grant, &facts)?;
-                Ok(decide::authorize(&call, &grant, self.now)?)
+                let presenter = admit(&call, &credentials, &grant, &facts)?;
+                Ok(decide::authorize(&call, &grant, &presenter, self.now)?)
             });
             match step {
                 Ok(permit) => return (found, Ok(permit)),

@@ -20,6 +20,8 @@ fn every_reason_has_one_vector_and_is_told_as_it_says() {
         let shape = reject::of(*reason);
         let challenge = match shape.challenge {
             Challenged::Bare => "bare",
+            Challenged::Dpop => "dpop",
+            Challenged::Workload => "wpt",
             Challenged::Error => "error",
             Challenged::Guided => "guided",
             Challenged::No => "none",

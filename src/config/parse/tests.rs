@@ -205,7 +205,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         r#"issuer = "https://as.example.com""#,
         "issuer = \"https://as.example.com\"\nalgorithms = []",
-        "6:14: issuer[0].algorithms: allows no algorithm, so that no token is ever valid",
+        "6:14: issuer[0].algorithms: allows no algorithm, so that nothing is ever valid",
     ),
     (
         r#"issuer = "https://as.example.com""#,

@@ -33,6 +33,7 @@ fn decision(id: &str) -> Decision<'_> {
         resource: Some("https://tools.test/shop"),
         token: None,
         presenter: None,
+        proof: None,
         scope: None,
         unverified: None,
         basis: None,

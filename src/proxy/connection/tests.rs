@@ -63,6 +63,7 @@ fn limits() -> Limits {
         keep_alive: Duration::from_millis(500),
         body_idle: Duration::from_secs(1),
         token_cache: 10,
+        proofs: 1_000,
         refusals_per_source: 10,
     }
 }

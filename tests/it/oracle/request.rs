@@ -139,4 +139,4 @@ pub(super) fn find_token(asked: &Asked) -> Step<String> {
 }
 
 /// What the scheme DPoP without a proof is told.
-const UNDER_DPOP: Told = NO_CREDENTIALS;
+const UNDER_DPOP: Told = INVALID_TOKEN;

@@ -1,6 +1,6 @@
 //! A reader of `WWW-Authenticate` (RFC 9110 §11.6.1) that is as strict as the gate must be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -16,12 +16,19 @@ pub(crate) struct Challenge {
 }
 
 impl Challenge {
-    /// The only challenge of a response.
+    /// The challenge that says what was wrong: the first.
     pub(crate) fn of(response: &Response) -> Self {
-        let text = response
-            .header("www-authenticate")
-            .unwrap_or_else(|| panic!("no challenge in {response:?}"));
-        Self::parse(text)
+        let first = Self::all(response).into_iter().next();
+        first.unwrap_or_else(|| panic!("no challenge in {response:?}"))
+    }
+
+    /// Every challenge of a response, one a line and one for each scheme.
+    pub(crate) fn all(response: &Response) -> Vec<Self> {
+        let lines = response.all("www-authenticate");
+        let all: Vec<Self> = lines.into_iter().map(Self::parse).collect();
+        let schemes: BTreeSet<&str> = all.iter().map(|one| one.scheme.as_str()).collect();
+        assert_eq!(schemes.len(), all.len(), "a scheme stands twice: {all:?}");
+        all
     }
 
     /// Reads `Scheme name="value", …`. Everything is quoted, nothing stands twice.

@@ -8,6 +8,7 @@ pub(crate) mod echo;
 pub(crate) mod gate;
 pub(crate) mod issuer;
 pub(crate) mod jwks;
+pub(crate) mod proof;
 pub(crate) mod served;
 pub(crate) mod tls;
 

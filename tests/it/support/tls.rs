@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::ServerName;
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType,
+};
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::client::dial;
@@ -35,6 +39,31 @@ impl Authority {
         // The key first: whoever watches the certificate must find both.
         std::fs::write(dir.join(format!("{stem}.key")), key.serialize_pem()).unwrap();
         std::fs::write(dir.join(format!("{stem}.crt")), certificate.pem()).unwrap();
+    }
+
+    /// A certificate of a caller that this authority has signed.
+    pub(crate) fn leaf(&self, uri: &str) -> Leaf {
+        Leaf::made(uri, |params, key| params.signed_by(key, &self.0).unwrap())
+    }
+
+    /// A TLS connection under `name` that shows `leaf`, or nothing when the handshake fails.
+    pub(crate) fn connect_as(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        leaf: Option<&Leaf>,
+    ) -> Option<Connection> {
+        let mut config = ClientConfig::clone(&self.client(&["http/1.1"]));
+        if let Some(leaf) = leaf {
+            config.client_auth_cert_resolver = leaf.resolver();
+        }
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let session = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = StreamOwned::new(session, dial(address));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).ok()?;
+        }
+        Some(Connection::over(stream))
     }
 
     /// A client that trusts this authority and offers `protocols`.
@@ -70,5 +99,34 @@ impl Authority {
         }
         let leaf = stream.conn.peer_certificates()?.first()?.to_vec();
         Some((Connection::over(stream), leaf))
+    }
+}
+
+/// A certificate that a caller shows, with its key.
+pub(crate) struct Leaf {
+    pub(crate) der: Vec<u8>,
+    pub(crate) pem: String,
+    key: KeyPair,
+}
+
+impl Leaf {
+    /// One that only its holder has signed.
+    pub(crate) fn self_signed(uri: &str) -> Self {
+        Self::made(uri, |params, key| params.self_signed(key).unwrap())
+    }
+
+    fn made(uri: &str, sign: impl FnOnce(CertificateParams, &KeyPair) -> Certificate) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
+        let key = KeyPair::generate().unwrap();
+        let certificate = sign(params, &key);
+        Self { der: certificate.der().to_vec(), pem: certificate.pem(), key }
+    }
+
+    fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).unwrap();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let chain = vec![CertificateDer::from(self.der.clone())];
+        Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)))
     }
 }

@@ -1,0 +1,205 @@
+//! Which proofs of possession earlier processes have used, read back from the end of the log, so that
+//! a proof does not count anew because the process did.
+//!
+//! The record of a call is on the disk before the call is forwarded (`sync`), so what this finds is all
+//! that was used. In `batched`, or where a log was set aside as damaged, the last records may be lost; then
+//! it says since when nothing is.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use memchr::memmem;
+use serde::Deserialize;
+
+use super::recovery::{self, Recovered};
+use super::segment::{self, Lines, Place};
+use crate::model::need::{FirstUse, ProofKind};
+use crate::model::time::Timestamp;
+
+/// What was used within the time asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// The uses that have not ended.
+    pub seen: Vec<FirstUse>,
+    /// Since when none is missing, where that is not the whole time.
+    pub complete_since: Option<Timestamp>,
+}
+
+/// Reads the log in `directory`, as it was `recovered` at `now`, as far back as `lifetime`: no proof lives
+/// longer after its use.
+pub fn read(
+    directory: &Path,
+    recovered: &Recovered,
+    lifetime: Duration,
+    now: Timestamp,
+) -> io::Result<Uses> {
+    // A clock that went back makes nothing older than it was.
+    let present = now.max(recovered.last);
+    let since = present.before(lifetime);
+    let mut reading = Reading { present, ..Reading::default() };
+    for place in segment::list(directory)?.iter().rev() {
+        reading.segment(place)?;
+        if reading.first.is_some_and(|first| first < since) {
+            break;
+        }
+    }
+    // An unclean end loses nothing in `sync`. What mode it was in, its own records say.
+    let may_lose = reading.batched || !reading.sync;
+    if recovered.previous_clean == Some(false) && may_lose {
+        reading.gap = reading.gap.max(Some(now));
+    }
+    Ok(Uses { seen: reading.seen, complete_since: reading.gap.filter(|gap| *gap >= since) })
+}
+
+#[derive(Default)]
+struct Reading {
+    present: Timestamp,
+    seen: Vec<FirstUse>,
+    /// The last time that records may have been lost.
+    gap: Option<Timestamp>,
+    /// Whether some record says that it was kept in memory first, or on the disk.
+    batched: bool,
+    sync: bool,
+    /// The time of the first line of the segment that was read last.
+    first: Option<Timestamp>,
+}
+
+/// The members of a line that say what was used or lost.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    ts: Cow<'a, str>,
+    #[serde(borrow, default)]
+    why: Cow<'a, str>,
+    #[serde(borrow, default)]
+    proof: Proof<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Proof<'a> {
+    #[serde(borrow)]
+    dpop: Option<Used<'a>>,
+    #[serde(borrow)]
+    wpt: Option<Used<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Used<'a> {
+    #[serde(borrow, default, rename = "use")]
+    id: Cow<'a, str>,
+    #[serde(default)]
+    until: u64,
+}
+
+impl Reading {
+    fn segment(&mut self, place: &Place) -> io::Result<()> {
+        // Quotes inside of text are escaped, so these can only be members.
+        let is_use = memmem::Finder::new(br#""use":""#);
+        let is_gap = memmem::Finder::new(br#""type":"gap""#);
+        let mut lines = Lines::open(&place.path)?;
+        let mut is_first = true;
+        while let Some(line) = lines.advance()? {
+            self.batched |= memmem::find(line.bytes, br#""durability":"batched""#).is_some();
+            self.sync |= memmem::find(line.bytes, br#""durability":"sync""#).is_some();
+            if is_first || is_use.find(line.bytes).is_some() || is_gap.find(line.bytes).is_some() {
+                self.line(line.bytes, is_first);
+            }
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    /// Recovery has read these lines before, and refuses to start where they are no records.
+    fn line(&mut self, bytes: &[u8], is_first: bool) {
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else { return };
+        let at = recovery::timestamp(&line.ts);
+        if is_first {
+            self.first = at;
+        }
+        if matches!(&*line.why, "damaged" | "unclean_end") {
+            self.gap = self.gap.max(at);
+        }
+        for (kind, used) in
+            [(ProofKind::Dpop, &line.proof.dpop), (ProofKind::Workload, &line.proof.wpt)]
+        {
+            let Some(used) = used else { continue };
+            let until = Timestamp::from_seconds(used.until);
+            if let Some(id) = bytes_of(&used.id)
+                && until >= self.present
+            {
+                self.seen.push(FirstUse { kind, id, until });
+            }
+        }
+    }
+}
+
+fn bytes_of(hex: &str) -> Option<[u8; 16]> {
+    u128::from_str_radix(hex, 16).ok().filter(|_| hex.len() == 32).map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
+    const LIFETIME: Duration = Duration::from_mins(9);
+
+    fn line(ago: u64, rest: &str) -> String {
+        format!("{{\"v\":1,\"ts\":\"{}\",{rest}}}\n", NOW.before(Duration::from_secs(ago)))
+    }
+
+    fn decision(ago: u64, id: u8, ends_in: i64) -> String {
+        let until = i64::try_from(NOW.seconds()).unwrap() + ends_in;
+        let id = format!("{id:02x}").repeat(16);
+        let proof = format!(r#""proof":{{"dpop":{{"key":"ab","use":"{id}","until":{until}}}}}"#);
+        line(ago, &format!(r#""type":"decision","durability":"sync",{proof}"#))
+    }
+
+    fn found(segments: &[(u64, String)], clean: Option<bool>) -> (Vec<u8>, Option<Timestamp>) {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join(segment::DIRECTORY);
+        fs::create_dir(&folder).unwrap();
+        for (first, text) in segments {
+            fs::write(folder.join(segment::name(*first)), text).unwrap();
+        }
+        let recovered = Recovered { previous_clean: clean, last: NOW, ..Recovered::default() };
+        let uses = read(directory.path(), &recovered, LIFETIME, NOW).unwrap();
+        (uses.seen.iter().map(|seen| seen.id[0]).collect(), uses.complete_since)
+    }
+
+    #[test]
+    fn uses_that_have_not_ended_are_found_as_far_back_as_they_may_be() {
+        let segments = [
+            (0, decision(2_000, 1, 50)),
+            (1, decision(700, 2, 50) + &decision(300, 3, 50)),
+            (2, decision(200, 4, 50) + &decision(100, 5, -1) + &decision(1, 6, 0)),
+        ];
+        assert_eq!(found(&segments, Some(true)), (vec![4, 6, 2, 3], None));
+    }
+
+    #[test]
+    fn what_may_be_lost_is_said() {
+        let sync = line(5, r#""type":"decision","durability":"sync""#);
+        let batched = line(5, r#""type":"start","durability":"batched""#);
+        let gap = |ago, why: &str| line(ago, &format!(r#""type":"gap","why":"{why}""#));
+        let ago = |seconds| Some(NOW.before(Duration::from_secs(seconds)));
+        for (text, clean, expected) in [
+            (sync.clone(), Some(true), None),
+            (sync.clone(), Some(false), None),
+            (batched.clone(), Some(true), None),
+            (batched + &sync, Some(false), Some(NOW)),
+            (line(5, r#""type":"outcome""#), Some(false), Some(NOW)),
+            (String::new(), None, None),
+            (sync.clone() + &gap(100, "damaged"), Some(true), ago(100)),
+            (sync.clone() + &gap(100, "unclean_end"), Some(true), ago(100)),
+            (sync.clone() + &gap(100, "queue_full"), Some(true), None),
+            (gap(600, "damaged") + &sync, Some(true), None),
+        ] {
+            assert_eq!(found(&[(0, text.clone())], clean).1, expected, "{text}");
+        }
+    }
+}
