@@ -2,7 +2,8 @@
 
 Reads lines of JSON, {"library": ..., "tokens": {name: {"header": ..., "payload": ...}}}, and answers
 each with {"jwks": ..., "tokens": {name: {algorithm: compact JWS}}}: every token once for every
-algorithm, under a new key of its own.
+algorithm, under a new key of its own. A token may have "records" beside: delegations that are signed,
+each for itself, and put into its `delegation_chain`; "after" then changes the newest.
 """
 
 import json
@@ -62,6 +63,18 @@ def pyjwt(kind, shape):
 LIBRARIES = {"joserfc": joserfc, "jwcrypto": jwcrypto, "pyjwt": pyjwt}
 
 
+def recorded(record, algorithm, sign):
+    """The record with a detached JWS over its canonical form (RFC 7515 appendix F, RFC 8785)."""
+    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    signed = sign({"alg": algorithm, "kid": algorithm}, canonical.encode())
+    header, _, signature = text(signed).split(".")
+    return {**record, "as_signature": f"{header}..{signature}"}
+
+
+def text(signed):
+    return signed if isinstance(signed, str) else signed.decode()
+
+
 def answer(question):
     library = LIBRARIES[question["library"]]
     keys, tokens = [], {name: {} for name in question["tokens"]}
@@ -70,9 +83,12 @@ def answer(question):
         keys.append({**public, "kid": algorithm, "alg": algorithm, "use": "sig"})
         for name, token in question["tokens"].items():
             header = {"alg": algorithm, "kid": algorithm, **token["header"]}
-            payload = json.dumps(token["payload"]).encode()
-            signed = sign(header, payload)
-            tokens[name][algorithm] = signed if isinstance(signed, str) else signed.decode()
+            payload = dict(token["payload"])
+            if "records" in token:
+                chain = [recorded(record, algorithm, sign) for record in token["records"]]
+                chain[0].update(token.get("after", {}))
+                payload["delegation_chain"] = chain
+            tokens[name][algorithm] = text(sign(header, json.dumps(payload).encode()))
     return {"jwks": {"keys": keys}, "tokens": tokens}
 
 

@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::gate::SHOP;
+use crate::support::gate::{ISSUER, SHOP};
 use crate::support::issuer::now;
 use crate::support::{Echo, Gate, Setup, Token};
 use crate::token::{assert_accepted, assert_refused};
@@ -178,6 +178,54 @@ fn tok_004_tokens_of_pyjwt_are_accepted_and_their_mutations_refused() {
 #[ignore = "needs tests/interop, which tests/run installs"]
 fn tok_004_tokens_of_jose_are_accepted_and_their_mutations_refused() {
     tokens_of(Foreign::node("tokens.mjs"), "jose");
+}
+
+/// Two delegations that a library signs, and what was changed afterwards.
+fn chains_of(mut library: Foreign, name: &str) {
+    let agent = |name: &str| format!("wit://agents.test/{name}");
+    let record = |from: &str, to: &str, age: i64| {
+        json!({
+            "delegator_id": agent(from), "delegatee_id": agent(to), "as_id": ISSUER,
+            "delegation_timestamp": now() - age, "operation_summary": "Check stock \u{2014} item \"123\"",
+        })
+    };
+    let records = json!([record("b", "c", 10), record("a", "b", 20)]);
+    let token = Token::new().claim("act", json!({"sub": agent("c")}));
+    let with = |after: Value| {
+        let Token { header, payload } = &token;
+        json!({"header": header, "payload": payload, "records": records, "after": after})
+    };
+    let made = library.ask(&json!({"library": name, "tokens": {
+        "good": with(json!({})),
+        "another summary": with(json!({"operation_summary": "Check stock"})),
+        "another delegator": with(json!({"delegator_id": agent("a")})),
+        "a member more that is signed": with(json!({"scope": "orders"})),
+    }}));
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.issuer = "max_lifetime = \"15m\"\ndelegation = {}".to_owned();
+    setup.resource = "allow_bearer_delegation = true".to_owned();
+    setup.write("jwks.json", &made["jwks"].to_string());
+    let gate = setup.start();
+    for (case, tokens) in made["tokens"].as_object().unwrap() {
+        for alg in ALGORITHMS {
+            let before = echo.bytes().len();
+            let response = gate.get("/shop/products/42", tokens[alg].as_str().unwrap());
+            if case == "good" {
+                assert_eq!(response.status, 200, "{name}, {alg}: {}", response.everything());
+            } else {
+                assert_eq!(response.error(), "invalid_delegation_chain", "{name}, {alg}, {case}");
+                assert_eq!(echo.bytes().len(), before, "{name}, {alg}, {case}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn del_003_chains_signed_by_jwcrypto_and_jose_are_verified_and_their_mutations_refused() {
+    chains_of(Foreign::python("tokens.py"), "jwcrypto");
+    chains_of(Foreign::node("tokens.mjs"), "jose");
 }
 
 /// `oidc-provider` on loopback, and a gate that trusts it and finds its keys by discovery.
