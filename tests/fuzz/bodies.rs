@@ -16,14 +16,17 @@ use opgate::operation::path::CanonicalPath;
 use opgate::proxy::framing::{Bounds, Framing};
 use opgate::runtime::signal::Signal;
 use opgate::token::detached::{Check, Detached};
+use opgate::token::dpop;
 use opgate::token::extract::extract;
 use opgate::token::feed::Feed;
 use opgate::token::introspection::{self, Answer};
 use opgate::token::keys::KeySet;
 use opgate::token::signers::IssuerAlone;
 use opgate::token::status::StatusList;
+use opgate::token::target::Target;
 use opgate::token::trust::{Algorithm, Issuer};
 use opgate::token::verify::Unverified;
+use opgate::token::workload::UnverifiedIdentity;
 use opgate::token::{jcs, status};
 use serde_json::{Map, Value};
 
@@ -154,7 +157,9 @@ path = "/**"
 
 impl Signer {
     fn sign(&self, kind: &str, payload: &[u8]) -> String {
-        let header = format!(r#"{{"alg":"EdDSA","kid":"k","typ":"{kind}"}}"#);
+        // A proof carries the key that made it (RFC 9449 §4.2).
+        let jwk = self.key.jwk("k");
+        let header = format!(r#"{{"alg":"EdDSA","kid":"k","typ":"{kind}","jwk":{jwk}}}"#);
         let [header, payload] =
             [header.as_bytes(), payload].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part));
         let input = format!("{header}.{payload}");
@@ -221,5 +226,32 @@ pub(crate) fn detached_signature(bytes: &[u8]) {
         let named = SIGNER.keys.named(signature.key_id());
         let check = signature.check(b"{}", named, &Algorithm::ALL);
         assert!(!matches!(check, Check::Good(..)));
+    }
+}
+
+/// A proof of possession is verified or refused, and so is the identity of a workload read.
+pub(crate) fn possession_proof(bytes: &[u8]) {
+    let expected = dpop::Expected {
+        method: "GET",
+        target: Target {
+            origin: "https://tools.test",
+            authority: "tools.test",
+            path: "/shop/a",
+            resource: "https://tools.test/shop",
+            below: "/a",
+        },
+        token: &[0; 32],
+        algorithms: &Algorithm::ALL,
+        now: NOW,
+    };
+    let signed = SIGNER.sign("dpop+jwt", bytes);
+    for proof in [std::str::from_utf8(bytes).unwrap_or_default(), &signed] {
+        if let Ok(proof) = dpop::verify(proof, &expected) {
+            assert!(proof.first_use.until >= NOW);
+        }
+    }
+    let signed = SIGNER.sign("wit+jwt", bytes);
+    for token in [std::str::from_utf8(bytes).unwrap_or_default(), &signed] {
+        drop(UnverifiedIdentity::read(token));
     }
 }

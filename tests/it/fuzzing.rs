@@ -38,7 +38,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 
 /// JSON whose members have the names that are looked for, with values of every kind.
 fn json() -> impl Strategy<Value = Value> {
-    const NAMES: [&str; 42] = [
+    const NAMES: [&str; 47] = [
         "iss",
         "sub",
         "aud",
@@ -81,6 +81,11 @@ fn json() -> impl Strategy<Value = Value> {
         "policy_id",
         "agent_identity",
         "evidence",
+        "htm",
+        "htu",
+        "ath",
+        "nonce",
+        "jwk",
     ];
     const TEXTS: [&str; 9] = [
         "https://as.test",
@@ -123,12 +128,14 @@ proptest! {
         bodies::journal_tail(&bytes);
         bodies::packed_list(&bytes);
         bodies::detached_signature(&bytes);
+        bodies::possession_proof(&bytes);
     }
 
     #[test]
     fn no_json_breaks_a_reader_of_what_is_signed(value in json()) {
         let bytes = value.to_string().into_bytes();
         bodies::signed_token(&bytes);
+        bodies::possession_proof(&bytes);
         bodies::issuer_document(&bytes);
         bodies::canonical_json(&bytes);
     }

@@ -347,6 +347,46 @@ fn ver_012_a_bound_token_of_an_independent_server_is_worth_nothing_without_its_k
 
 #[test]
 #[ignore = "needs tests/interop, which tests/run installs"]
+fn ver_011_proofs_of_an_independent_library_count_once_and_for_one_call() {
+    let mut server = Server::start();
+    let answer = server.granted("store", "orders.read", true);
+    let unbound = server.granted("store", "orders.read", false);
+    let (bound, unbound) = (token(&answer).to_owned(), token(&unbound).to_owned());
+    let url = "https://tools.test/store/orders/7";
+    let proof = |server: &mut Server, method: &str, url: &str, token: &str| {
+        let asked = json!({"method": method, "url": url, "token": token});
+        let made = server.program.ask(&json!({ "proof": asked }));
+        made["proof"].as_str().unwrap().to_owned()
+    };
+    let call = |server: &Server, token: &str, proof: &str| {
+        let headers = [("Authorization", &*format!("DPoP {token}")), ("DPoP", proof)];
+        server.gate.send(crate::support::request("GET", "/store/orders/7", &headers, ""))
+    };
+    for (case, method, url, other) in [
+        ("another method", "POST", url, &bound),
+        ("another path", "GET", "https://tools.test/store/orders/8", &bound),
+        ("another host", "GET", "https://evil.test/store/orders/7", &bound),
+        ("another token", "GET", url, &unbound),
+    ] {
+        let made = proof(&mut server, method, url, other);
+        let response = call(&server, &bound, &made);
+        assert_eq!(response.error(), "invalid_dpop_proof", "{case}: {}", response.everything());
+    }
+    let made = proof(&mut server, "GET", url, &unbound);
+    assert_eq!(call(&server, &unbound, &made).error(), "invalid_token", "an unbound token");
+    server.echo.assert_untouched("refused proofs");
+    let good = proof(&mut server, "GET", url, &bound);
+    assert_eq!(call(&server, &bound, &good).status, 200);
+    let before = server.echo.bytes().len();
+    assert_eq!(call(&server, &bound, &good).error(), "invalid_dpop_proof", "a second time");
+    for (case, changed) in tampered(&proof(&mut server, "GET", url, &bound)) {
+        assert_eq!(call(&server, &bound, &changed).error(), "invalid_dpop_proof", "{case}");
+    }
+    assert_eq!(server.echo.bytes().len(), before);
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
 fn tok_035_opaque_tokens_of_an_independent_server_are_introspected() {
     let mut server = Server::start();
     let answer = server.granted("opaque", "orders.read", false);

@@ -68,3 +68,17 @@ fn tok_001_the_signatures_of_rfc_7515_are_as_it_prints_them() {
 fn tok_001_the_signatures_of_rfc_8037_are_as_it_prints_them() {
     signatures_are_as(include_str!("../vectors/rfc8037.json"));
 }
+
+#[test]
+fn ver_011_thumbprints_are_as_rfc_7638_and_its_users_print_them() {
+    let text = include_str!("../vectors/rfc7638.json");
+    for vector in serde_json::from_str::<Vec<Value>>(text).unwrap() {
+        let set = serde_json::json!({ "keys": [vector["given"]] }).to_string();
+        let (keys, left_out) = KeySet::from_jwks(set.as_bytes()).unwrap();
+        assert_eq!(left_out, [], "{}", vector["name"]);
+        let key = keys.named(None).next().unwrap();
+        let expected = vector["expect"].as_str().unwrap();
+        assert!(key.has_thumbprint(expected), "{}, {}", vector["clause"], vector["name"]);
+        assert!(!key.has_thumbprint(&expected.to_lowercase()));
+    }
+}
