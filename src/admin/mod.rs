@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -111,8 +112,10 @@ impl Admin {
             Endpoint::Tcp(address) => Ok(Self(Listener::Tcp(TcpListener::bind(address).await?))),
             Endpoint::Unix(path) => {
                 remove_stale(path)?;
-                let name = format!("unix:{}", path.display());
-                Ok(Self(Listener::Unix(UnixListener::bind(path)?, name)))
+                let listener = UnixListener::bind(path)?;
+                // Owner and group, as for the gate's own socket.
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+                Ok(Self(Listener::Unix(listener, format!("unix:{}", path.display()))))
             }
         }
     }

@@ -29,6 +29,7 @@ use crate::proxy::gate::Gate;
 use crate::proxy::listener::{Bound, Entrance};
 use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
+use crate::proxy::upstream::Stats;
 use crate::runtime::clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::signal::Signal;
@@ -43,6 +44,21 @@ const WATCH: Duration = Duration::from_secs(2);
 const TALLY: Duration = Duration::from_secs(1);
 /// How long tasks may take to notice that the process ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A name, what it says, and where it is read.
+type UpstreamGauge = (&'static str, &'static str, fn(Stats) -> usize);
+
+/// What is shown of each upstream.
+const UPSTREAM_GAUGES: [UpstreamGauge; 6] = [
+    ("opgate_upstream_addresses_ejected", "Addresses that are left out", |stats| stats.ejected),
+    ("opgate_upstream_calls_in_flight", "Calls that hold or await a connection", |stats| {
+        stats.in_flight
+    }),
+    ("opgate_upstream_connections_idle", "Connections that nobody uses", |stats| stats.idle),
+    ("opgate_upstream_connections_open", "Connections to an upstream", |stats| stats.open),
+    ("opgate_upstream_connects", "Connections tried since the last reload", |stats| stats.connects),
+    ("opgate_upstream_retries", "Calls sent anew since the last reload", |stats| stats.retries),
+];
 
 /// A running gate.
 #[derive(Debug)]
@@ -181,12 +197,20 @@ impl Server {
         }
         let config = Arc::new(config);
         let revocations = Arc::new(Revocations::open(&config.revocations, Signal::default())?);
-        let serving =
-            Serving::build(Arc::clone(&config), &revocations, &replay, None, &environment).await?;
+        let metrics = Arc::new(Metrics::new());
+        let serving = Serving::build(
+            Arc::clone(&config),
+            &revocations,
+            &replay,
+            None,
+            &environment,
+            &metrics,
+        )
+        .await?;
         let tls = config.gate.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let engine = Arc::new(Engine {
             file: file.to_owned(),
-            metrics: Arc::new(Metrics::new(&names(&config))),
+            metrics,
             serving: Arc::new(ArcSwap::from_pointee(serving)),
             journal: journal.clone(),
             floods: Arc::new(Floods::new(config.limits.refusals_per_source)),
@@ -282,16 +306,19 @@ impl Engine {
         let current = self.serving.load_full();
         let (old, new) = (current.snapshot.config.digest.clone(), config.digest.clone());
         warn_of_restart(&current.snapshot.config, &config);
-        let names: Vec<Box<str>> = names(&config).into_iter().map(Into::into).collect();
-        let (revocations, replay) = (&self.revocations, &self.replay);
-        let next =
-            Serving::build(Arc::new(config), revocations, replay, Some(&current), &environment)
-                .await
-                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        let next = Serving::build(
+            Arc::new(config),
+            &self.revocations,
+            &self.replay,
+            Some(&current),
+            &environment,
+            &self.metrics,
+        )
+        .await
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(tls) = &self.tls {
             tls.refresh().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         }
-        self.metrics.resources(&names.iter().map(|name| &**name).collect::<Vec<_>>());
         self.journal.note(clock::now(), &record::Config { old: &old, new: &new });
         self.serving.store(Arc::new(next));
         tracing::info!(%old, %new, "configuration reloaded");
@@ -500,38 +527,18 @@ impl Engine {
                     .collect()
             },
         );
-        let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
-            "opgate_upstream_connections_open",
-            "Connections to an upstream",
-            "upstream",
-            move || {
+        for (name, help, of) in UPSTREAM_GAUGES {
+            let serving = Arc::clone(&self.serving);
+            self.metrics.gauges(name, help, "upstream", move || {
                 let serving = serving.load();
-                serving
-                    .upstreams
-                    .iter()
+                let upstreams = serving.upstreams.iter();
+                upstreams
                     .map(|upstream| {
-                        (upstream.config().name.to_string(), float(upstream.stats().open))
+                        (upstream.config().name.to_string(), float(of(upstream.stats())))
                     })
                     .collect()
-            },
-        );
-        let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
-            "opgate_upstream_addresses_ejected",
-            "Addresses of an upstream that are left out",
-            "upstream",
-            move || {
-                let serving = serving.load();
-                serving
-                    .upstreams
-                    .iter()
-                    .map(|upstream| {
-                        (upstream.config().name.to_string(), float(upstream.stats().ejected))
-                    })
-                    .collect()
-            },
-        );
+            });
+        }
     }
 
     fn admin_state(self: Arc<Self>, config: &Config, drain: Drain) -> admin::State {
@@ -581,10 +588,6 @@ fn warn_of_restart(old: &Config, new: &Config) {
             tracing::warn!("a change of {what} takes effect when the gate is started anew");
         }
     }
-}
-
-fn names(config: &Config) -> Vec<&str> {
-    config.resources.iter().map(|resource| &*resource.id).collect()
 }
 
 fn float(number: usize) -> f64 {

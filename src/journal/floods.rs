@@ -93,16 +93,18 @@ enum Source {
     Unix,
 }
 
+/// The source that `address` belongs to: of an IPv6 address the network of 64 bits, which is what one
+/// customer is given at the least.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 impl Source {
     fn of(address: Option<IpAddr>) -> Self {
-        match address.map(|address| address.to_canonical()) {
-            None => Self::Unix,
-            Some(IpAddr::V6(v6)) => {
-                let network = v6.to_bits() & (u128::MAX << 64);
-                Self::Address(Ipv6Addr::from_bits(network).into())
-            }
-            Some(v4) => Self::Address(v4),
-        }
+        address.map_or(Self::Unix, |address| Self::Address(network(address)))
     }
 
     fn text(self) -> Box<str> {

@@ -1,6 +1,7 @@
 //! One connection of a caller: which protocol it speaks, how long it may be silent, and what is made
 //! of bytes that are refused before they are a request.
 
+mod stall;
 mod strict;
 
 use std::error::Error;
@@ -15,16 +16,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 
+use self::stall::{Streams, Taken};
 use self::strict::{Replay, StrictIo};
+use super::places::Visit;
 use crate::config::Limits;
 use crate::model::reason::Reason;
 use crate::runtime::clock;
@@ -95,13 +98,19 @@ pub struct Connection {
     /// Twice the number of the last request answered, plus one where the answer changes the protocol.
     /// Meaningful in HTTP/1, where answers go out in order.
     answered: AtomicU64,
+    /// Ends with the last that holds the connection: after a switch of protocols, with the session.
+    _visit: Visit,
+    /// The most header lines of one request.
+    header_count: usize,
 }
 
 impl Connection {
-    fn new(peer: Peer, http2: bool) -> Self {
+    fn new(peer: Peer, http2: bool, visit: Visit, limits: &Limits) -> Self {
         Self {
             peer,
             http2,
+            _visit: visit,
+            header_count: limits.header_count,
             violation: OnceLock::new(),
             requests: AtomicU64::new(0),
             open: AtomicU64::new(0),
@@ -119,8 +128,12 @@ impl Connection {
         self.http2
     }
 
-    /// Why request `n` is no request, when it is none.
-    pub fn violation(&self, n: u64) -> Option<Reason> {
+    /// Why request `n` with these headers is no request, when it is none.
+    pub fn violation(&self, n: u64, headers: &HeaderMap) -> Option<Reason> {
+        // The reader of HTTP/1 has counted lines; of HTTP/2 the library only counts bytes.
+        if self.http2 && headers.len() > self.header_count {
+            return Some(Reason::HeaderTooLarge);
+        }
         self.violation.get().filter(|(number, _)| *number == n).map(|(_, reason)| *reason)
     }
 
@@ -141,8 +154,14 @@ impl Connection {
 }
 
 /// Serves one connection until it ends, or until what is open at the drain is done.
-pub async fn serve<IO, H>(mut io: IO, peer: Peer, settings: Arc<Settings>, handler: H, drain: Drain)
-where
+pub async fn serve<IO, H>(
+    mut io: IO,
+    peer: Peer,
+    settings: Arc<Settings>,
+    handler: H,
+    drain: Drain,
+    visit: Visit,
+) where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
@@ -165,9 +184,9 @@ where
             Ok(Err(_) | Ok(Protocol::Nothing)) | Err(_) => return,
         }
     }
-    let connection = Arc::new(Connection::new(peer, http2));
+    let connection = Arc::new(Connection::new(peer, http2, visit, limits));
     let ended = if http2 {
-        serve_http2(Replay::new(early, io), &connection, limits, handler, drain).await
+        serve_http2(Replay::new(io, early, limits), &connection, limits, handler, drain).await
     } else {
         let io = StrictIo::new(io, early, accepted, limits, Arc::clone(&connection));
         serve_http1(io, &connection, limits, handler, drain).await
@@ -248,7 +267,7 @@ where
     IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     H: Handler,
 {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(Streams { limit: limits.body_idle });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -266,26 +285,50 @@ where
     tokio::select! {
         ended = serving.as_mut() => return ended,
         () = drain.begun() => {}
-        () = idle(connection, limits.keep_alive) => {}
+        () = idle(connection, limits) => {}
     }
     serving.as_mut().graceful_shutdown();
-    serving.await
+    // A caller may take its time with what is open, and none with leaving: one that never says that it
+    // has understood, or stays in the middle of a head, is left.
+    tokio::select! {
+        ended = serving => ended,
+        () = quiet(connection) => Ok(()),
+    }
 }
 
 /// A peer that is gone without a word is found after the two together.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Ends when nothing was asked and nothing was open for `keep_alive`.
-async fn idle(connection: &Connection, keep_alive: Duration) {
+/// How long nothing must be open on a connection that is to end.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Ends when the first request does not come in time, and later when nothing was asked and nothing
+/// was open for `keep_alive`.
+async fn idle(connection: &Connection, limits: &Limits) {
+    tokio::time::sleep(limits.header_timeout).await;
     let mut seen = connection.requests();
+    if seen == 0 {
+        return;
+    }
     loop {
-        tokio::time::sleep(keep_alive).await;
+        tokio::time::sleep(limits.keep_alive).await;
         let now = connection.requests();
         if now == seen && connection.open_requests() == 0 {
             return;
         }
         seen = now;
+    }
+}
+
+/// Ends when nothing was asked and nothing was open for [`QUIET`].
+async fn quiet(connection: &Connection) {
+    loop {
+        let seen = connection.requests();
+        tokio::time::sleep(QUIET).await;
+        if connection.requests() == seen && connection.open_requests() == 0 {
+            return;
+        }
     }
 }
 
@@ -302,7 +345,7 @@ async fn answer<H: Handler>(
         || (connect && response.status().is_success());
     // Told before the first byte of the answer goes out, so before the caller can act on it.
     connection.answered.store((n << 1) | u64::from(granted), Ordering::Release);
-    Ok(response.map(|body| Counted { body, open }))
+    Ok(response.map(|body| Counted { body, open, taken: Taken::current() }))
 }
 
 /// Counts a request until its answer is complete or given up.
@@ -327,6 +370,7 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         open: Open,
+        taken: Option<Arc<Taken>>,
     }
 }
 
@@ -338,7 +382,12 @@ impl<B: Body> Body for Counted<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
+        let this = self.project();
+        let polled = this.body.poll_frame(cx);
+        if let Some(taken) = this.taken {
+            if polled.is_ready() { taken.handed() } else { taken.asked() }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

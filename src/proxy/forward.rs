@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 
 use super::body::{self, Ending, Fault, Finish, RequestBody, ResponseBody, Watch};
 use super::headers;
+use super::session;
 use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
 use crate::audit::record::{self, Outcome};
@@ -22,11 +22,11 @@ use crate::journal::writer::{Journal, Receipt};
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{Metrics, Tally};
 
 /// The longest silence in an event stream or on a WebSocket: the other end says nothing because
 /// there is nothing to say.
-const STREAM_IDLE: Duration = Duration::from_mins(15);
+pub(super) const STREAM_IDLE: Duration = Duration::from_mins(15);
 
 /// A permitted call, ready to be sent.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub struct Account {
 struct Open {
     journal: Journal,
     metrics: Arc<Metrics>,
-    resource: Option<usize>,
+    tally: Tally,
     decision: Box<str>,
     seq: u64,
     begun: Instant,
@@ -76,7 +76,7 @@ impl Account {
     pub fn open(
         journal: &Journal,
         metrics: &Arc<Metrics>,
-        resource: Option<usize>,
+        tally: Tally,
         decision: &str,
         receipt: &Receipt,
         decided: Instant,
@@ -84,7 +84,7 @@ impl Account {
         let open = Open {
             journal: journal.clone(),
             metrics: Arc::clone(metrics),
-            resource,
+            tally,
             decision: decision.into(),
             seq: receipt.seq(),
             begun: decided,
@@ -100,7 +100,12 @@ impl Account {
         }
     }
 
-    fn close(mut self, ending: record::Ending, error: Option<Reason>, finish: Option<Finish>) {
+    pub(super) fn close(
+        mut self,
+        ending: record::Ending,
+        error: Option<Reason>,
+        finish: Option<Finish>,
+    ) {
         if let Some(open) = self.open.take() {
             open.write(ending, error, finish);
         }
@@ -119,7 +124,7 @@ impl Drop for Account {
 impl Open {
     fn write(self, ending: record::Ending, error: Option<Reason>, finish: Option<Finish>) {
         let took = clock::instant().saturating_duration_since(self.begun);
-        self.metrics.finished(self.resource, ending.word(), took);
+        self.metrics.finished(&self.tally, ending.word(), took);
         let since = |at: Instant| at.saturating_duration_since(self.begun);
         self.journal.note(
             clock::now(),
@@ -171,7 +176,7 @@ pub async fn forward(
     };
     account.answered(response.status());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return switch(response, order.upgrade, limits, account);
+        return session::switch(response, order.upgrade, limits, account);
     }
     if is_event_stream(response.headers()) {
         limits.idle = STREAM_IDLE;
@@ -181,18 +186,18 @@ pub async fn forward(
 
 /// What ends a response before its end.
 #[derive(Debug)]
-struct Limits {
+pub(super) struct Limits {
     /// The longest silence.
-    idle: Duration,
+    pub(super) idle: Duration,
     /// When the grant ends.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// The revocation of the grant.
     tether: Option<Box<Tether>>,
 }
 
 impl Limits {
     /// Ends when the grant is revoked, and says by what name the refusal goes.
-    async fn revoked(&mut self) -> Reason {
+    pub(super) async fn revoked(&mut self) -> Reason {
         match &mut self.tether {
             Some(tether) => tether.cut().await,
             None => std::future::pending().await,
@@ -243,65 +248,4 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().get(..17))
         .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-}
-
-/// Joins the two ends of a WebSocket. A switch that nobody asked for is a failure of the upstream.
-fn switch(
-    mut response: Response<UpstreamBody>,
-    caller: Option<OnUpgrade>,
-    mut limits: Limits,
-    account: Account,
-) -> Result<Response<ResponseBody>, Reason> {
-    let Some(caller) = caller else {
-        account.close(record::Ending::Failure, Some(Reason::UpstreamFailed), None);
-        return Err(Reason::UpstreamFailed);
-    };
-    let upstream = hyper::upgrade::on(&mut response);
-    let (parts, place) = response.into_parts();
-    tokio::spawn(async move {
-        let joined = tokio::select! {
-            joined = join(caller, upstream, limits.deadline) => joined,
-            reason = limits.revoked() => Err(reason),
-        };
-        let (ending, error) = match joined {
-            Ok(()) => (record::Ending::Success, None),
-            Err(reason) => (record::Ending::Failure, Some(reason)),
-        };
-        account.close(ending, error, None);
-        drop(place);
-    });
-    let mut answer = Response::new(ResponseBody::Full(bytes::Bytes::new()));
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    for name in [
-        header::SEC_WEBSOCKET_ACCEPT,
-        header::SEC_WEBSOCKET_PROTOCOL,
-        header::SEC_WEBSOCKET_EXTENSIONS,
-    ] {
-        if let Some(value) = parts.headers.get(&name) {
-            answer.headers_mut().insert(name, value.clone());
-        }
-    }
-    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    Ok(answer)
-}
-
-/// Copies both ways until either side ends, the grant ends, or nothing is said for too long.
-async fn join(
-    caller: OnUpgrade,
-    upstream: OnUpgrade,
-    deadline: Option<Instant>,
-) -> Result<(), Reason> {
-    let ends = tokio::try_join!(caller, upstream);
-    let Ok((caller, upstream)) = ends else { return Err(Reason::UpstreamFailed) };
-    let (mut caller, mut upstream) = (TokioIo::new(caller), TokioIo::new(upstream));
-    let copy = tokio::io::copy_bidirectional(&mut caller, &mut upstream);
-    let copied = match deadline {
-        Some(deadline) => match tokio::time::timeout_at(deadline.into(), copy).await {
-            Ok(copied) => copied,
-            Err(_elapsed) => return Err(Reason::TokenExpired),
-        },
-        None => copy.await,
-    };
-    copied.map(drop).map_err(|_broken| Reason::UpstreamFailed)
 }

@@ -35,7 +35,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
 use crate::runtime::clock;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{Metrics, Tally};
 use crate::token::grant::Grant;
 use crate::token::parties::Parties;
 use crate::token::presenter::Certificate;
@@ -88,7 +88,9 @@ impl Handler for Gate {
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
-        self.count(&judgement, took);
+        let resource = judgement.call.as_ref().map(Call::resource_index);
+        let tally = serving.tally(resource);
+        self.count(&judgement, tally, took);
         let (permit, receipt) = match (std::mem::replace(&mut judgement.verdict, USED), recorded) {
             (Ok(permit), Ok(receipt)) => (permit, receipt),
             (Err(denial), recorded) => {
@@ -100,12 +102,11 @@ impl Handler for Gate {
                 return Ok(refuse(denial, &judgement, &context, &serving, &parts, None));
             }
         };
-        let resource = judgement.call.as_ref().map(Call::resource_index);
         // Whatever becomes of the call from here on, this account is closed with its outcome.
         let account = Account::open(
             &self.0.journal,
             &self.0.metrics,
-            resource,
+            tally.clone(),
             context.id.as_str(),
             &receipt,
             decided,
@@ -146,7 +147,7 @@ async fn judged<'a>(
     n: u64,
     context: &'a Context,
 ) -> Judgement<'a> {
-    if let Some(reason) = connection.violation(n) {
+    if let Some(reason) = connection.violation(n, &parts.headers) {
         return Judgement::refused(reason.into());
     }
     let arrival = Arrival {
@@ -168,7 +169,9 @@ fn metadata(
     connection: &Connection,
     n: u64,
 ) -> Option<Response<ResponseBody>> {
-    if !parts.uri.path().starts_with(metadata::WELL_KNOWN) || connection.violation(n).is_some() {
+    if !parts.uri.path().starts_with(metadata::WELL_KNOWN)
+        || connection.violation(n, &parts.headers).is_some()
+    {
         return None;
     }
     let head = Head::read(parts, transport(connection)).ok()?;
@@ -259,8 +262,7 @@ impl Gate {
         Some(Box::new(Tether::new(Arc::clone(grant), serving, signal, raised)))
     }
 
-    fn count(&self, judgement: &Judgement<'_>, took: Duration) {
-        let resource = judgement.call.as_ref().map(Call::resource_index);
+    fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration) {
         let (allowed, reason) = match &judgement.verdict {
             Ok(permit) => match permit.ground() {
                 Ground::Granted(_) => (true, None),
@@ -268,7 +270,7 @@ impl Gate {
             },
             Err(denial) => (false, Some(denial.reason)),
         };
-        self.0.metrics.decided(resource, allowed, reason, took);
+        self.0.metrics.decided(tally, allowed, reason, took);
     }
 
     fn audit_id(&self, receipt: &Receipt) -> String {

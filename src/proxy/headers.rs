@@ -112,6 +112,16 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// Removes every header that some server takes for `name`: an agent could set the tool's credential
+/// beside the one that the gate sets.
+pub fn remove_alike(headers: &mut HeaderMap, name: &HeaderName) {
+    let wanted = dashed(name);
+    let alike: Vec<_> = headers.keys().filter(|found| dashed(found) == wanted).cloned().collect();
+    for name in alike {
+        headers.remove(name);
+    }
+}
+
 /// Removes from a response what ends here or would lead an agent past the gate.
 pub fn clean_response(headers: &mut HeaderMap) {
     let nominated = nominated(headers);

@@ -1,23 +1,22 @@
 //! Listeners: where connections come in, how many at a time, and how they end.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::connection::{self, Handler, Peer, Settings};
+use super::places::{Places, Visit};
 use super::tls::Tls;
 use crate::config::Endpoint;
 use crate::runtime::tasks::Drain;
@@ -97,21 +96,19 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
 pub struct Entrance {
     settings: Arc<Settings>,
     tls: Option<Arc<Tls>>,
-    places: Arc<Semaphore>,
-    sources: Arc<Sources>,
+    places: Places,
 }
 
 impl Entrance {
     /// An entrance with as many places as `settings` say.
     pub fn new(settings: Arc<Settings>, tls: Option<Arc<Tls>>) -> Self {
-        let places = Arc::new(Semaphore::new(settings.limits.connections));
-        let sources = Arc::new(Sources::new(settings.limits.connections_per_source));
-        Self { settings, tls, places, sources }
+        let places = Places::new(&settings.limits);
+        Self { settings, tls, places }
     }
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.settings.limits.connections.saturating_sub(self.places.available_permits())
+        self.places.taken()
     }
 
     /// Accepts on `bound` until the drain begins. A place is taken before a connection is accepted:
@@ -119,7 +116,7 @@ impl Entrance {
     pub async fn accept<H: Handler>(self, bound: Bound, handler: H, mut drain: Drain) {
         loop {
             let next = async {
-                let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+                let place = self.places.take().await?;
                 Some((place, next(&bound.0).await))
             };
             let accepted = tokio::select! {
@@ -128,8 +125,7 @@ impl Entrance {
             };
             match accepted {
                 Some((place, Ok((stream, address)))) => {
-                    let Some(source) = self.sources.enter(address) else { continue };
-                    let visit = Visit { _place: place, _source: source };
+                    let Some(visit) = self.places.enter(place, address) else { continue };
                     let entrance = self.clone();
                     tokio::spawn(entrance.serve(
                         stream,
@@ -155,11 +151,7 @@ impl Entrance {
 
     /// Waits until no connection is open, at most for `deadline`. How many were still open then.
     pub async fn drained(&self, deadline: Duration) -> usize {
-        let all = u32::try_from(self.settings.limits.connections).unwrap_or(u32::MAX);
-        match timeout(deadline, self.places.acquire_many(all)).await {
-            Ok(_all) => 0,
-            Err(_elapsed) => self.open(),
-        }
+        self.places.emptied(deadline).await
     }
 
     async fn serve<H: Handler>(
@@ -172,25 +164,24 @@ impl Entrance {
     ) {
         let peer = Peer { address, ..Peer::default() };
         match stream {
-            Stream::Tcp(stream) => self.serve_on(stream, peer, handler, drain).await,
-            Stream::Unix(stream) => self.serve_on(stream, peer, handler, drain).await,
+            Stream::Tcp(stream) => self.serve_on(stream, peer, handler, drain, visit).await,
+            Stream::Unix(stream) => self.serve_on(stream, peer, handler, drain, visit).await,
         }
-        drop(visit);
     }
 
-    async fn serve_on<IO, H>(self, io: IO, peer: Peer, handler: H, drain: Drain)
+    async fn serve_on<IO, H>(self, io: IO, peer: Peer, handler: H, drain: Drain, visit: Visit)
     where
         IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         H: Handler,
     {
         let Some(tls) = &self.tls else {
-            return connection::serve(io, peer, self.settings, handler, drain).await;
+            return connection::serve(io, peer, self.settings, handler, drain, visit).await;
         };
         // In boxes, so that a connection without TLS does not carry the size of one that has it.
         let handshake = Box::pin(tls.accept(io, peer));
         match timeout(self.settings.limits.handshake_timeout, handshake).await {
             Ok(Ok((stream, peer))) => {
-                let serving = connection::serve(stream, peer, self.settings, handler, drain);
+                let serving = connection::serve(stream, peer, self.settings, handler, drain, visit);
                 Box::pin(serving).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "the TLS handshake failed"),
@@ -214,53 +205,6 @@ async fn next(kind: &Kind) -> io::Result<(Stream, Option<SocketAddr>)> {
         Kind::Unix(listener, _) => {
             let (stream, _unnamed) = listener.accept().await?;
             Ok((Stream::Unix(stream), None))
-        }
-    }
-}
-
-/// What a connection holds while it is open.
-struct Visit {
-    _place: OwnedSemaphorePermit,
-    _source: Source,
-}
-
-/// How many connections each address has open.
-#[derive(Debug)]
-struct Sources {
-    most: usize,
-    /// Guarded for the time of one lookup; never larger than the number of open connections.
-    open: Mutex<HashMap<IpAddr, usize>>,
-}
-
-struct Source(Option<(Arc<Sources>, IpAddr)>);
-
-impl Sources {
-    fn new(most: usize) -> Self {
-        Self { most, open: Mutex::default() }
-    }
-
-    /// Counts a connection in; none when its address has as many as it may.
-    fn enter(self: &Arc<Self>, address: Option<SocketAddr>) -> Option<Source> {
-        let Some(ip) = address.map(|address| address.ip()) else { return Some(Source(None)) };
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(ip).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Source(Some((Arc::clone(self), ip))))
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        let Some((sources, ip)) = &self.0 else { return };
-        let mut open = sources.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(ip) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(ip);
-            }
         }
     }
 }

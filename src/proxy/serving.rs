@@ -13,6 +13,7 @@ use crate::facts::liveness::Liveness;
 use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
+use crate::runtime::metrics::{Metrics, Tally};
 use crate::state::{self, Snapshot};
 
 /// A configuration at work.
@@ -26,6 +27,9 @@ pub struct Serving {
     pub upstreams: Vec<Arc<Upstream>>,
     /// The metadata of the resources.
     pub metadata: Metadata,
+    /// Where calls are counted, in the order of the resources.
+    tallies: Vec<Tally>,
+    elsewhere: Tally,
     /// Keeps keys fresh; ends with this value.
     _refreshing: JoinSet<()>,
     /// Watches the health of upstreams; ends with this value.
@@ -70,6 +74,7 @@ impl Serving {
         replay: &Arc<Replay>,
         previous: Option<&Self>,
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
+        metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
         let known = previous.map(|previous| &*previous.facts);
@@ -77,6 +82,12 @@ impl Serving {
         facts.prime().await;
         Ok(Self {
             metadata: Metadata::build(&config),
+            tallies: config
+                .resources
+                .iter()
+                .map(|resource| metrics.resource(&resource.id))
+                .collect(),
+            elsewhere: metrics.elsewhere(),
             _refreshing: facts.keep_fresh(),
             _watching: upstreams.iter().map(Upstream::watch).collect(),
             snapshot,
@@ -97,6 +108,11 @@ impl Serving {
         let upstreams =
             config.upstreams.iter().map(|upstream| build_upstream(upstream, environment));
         Ok((snapshot, upstreams.collect::<Result<_, _>>()?))
+    }
+
+    /// Where a call to the resource with this index, or to none, is counted.
+    pub fn tally(&self, resource: Option<usize>) -> &Tally {
+        resource.and_then(|index| self.tallies.get(index)).unwrap_or(&self.elsewhere)
     }
 
     /// The resource with this index, as configured.

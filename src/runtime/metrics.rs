@@ -1,7 +1,8 @@
 //! What the gate counts about itself, as `OpenMetrics` text.
 //!
-//! Deciding and finishing a call touch handles that were made when the configuration was loaded;
-//! everything else is read when somebody scrapes.
+//! Deciding and finishing a call touch a [`Tally`] that was made when the configuration was loaded
+//! and that the call keeps: a reload that reorders resources moves no count. Everything else is read
+//! when somebody scrapes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,6 @@ use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
@@ -34,61 +34,65 @@ const CALL_SECONDS: [f64; 13] =
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Inner>);
 
+/// The counts of one resource, or of the calls that reached none. Whoever counts keeps it, so that
+/// what is counted stays where it belongs however the configuration changes.
+#[derive(Clone)]
+pub struct Tally(Arc<Counts>);
+
+impl fmt::Debug for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tally").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
-    /// Counts for these resources, in the order of the configuration.
-    pub fn new(resources: &[&str]) -> Self {
-        let metrics = Self(Arc::new(Inner {
-            current: ArcSwap::default(),
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
             known: Mutex::default(),
             elsewhere: Arc::default(),
             decision_seconds: Histogram::new(DECISION_SECONDS),
             call_seconds: Histogram::new(CALL_SECONDS),
             gauges: Mutex::default(),
-        }));
-        metrics.resources(resources);
-        metrics
+        }))
     }
 
-    /// Takes the resources of another configuration. The counts of a resource that stays go on, and
-    /// those of one that leaves are still shown: a counter never falls.
-    pub fn resources(&self, names: &[&str]) {
-        let mut known = lock(&self.0.known);
-        let table = names
-            .iter()
-            .map(|name| Arc::clone(known.entry((*name).to_owned()).or_default()))
-            .collect();
-        self.0.current.store(Arc::new(table));
+    /// The counts of a resource, which go on through every reload. Those of one that leaves are still
+    /// shown: a counter never falls.
+    pub fn resource(&self, name: &str) -> Tally {
+        Tally(Arc::clone(lock(&self.0.known).entry(name.to_owned()).or_default()))
+    }
+
+    /// The counts of calls that reach no resource.
+    pub fn elsewhere(&self) -> Tally {
+        Tally(Arc::clone(&self.0.elsewhere))
     }
 
     /// A decision was made. A call that is allowed for all that a reason says is one that is only
     /// observed.
-    pub fn decided(
-        &self,
-        resource: Option<usize>,
-        allowed: bool,
-        reason: Option<Reason>,
-        took: Duration,
-    ) {
+    pub fn decided(&self, of: &Tally, allowed: bool, reason: Option<Reason>, took: Duration) {
         self.0.decision_seconds.observe(took.as_secs_f64());
-        self.0.of(resource, |counts| {
-            let counter = match (allowed, reason) {
-                (true, None) => Some(&counts.allowed),
-                (false, None) => Some(&counts.denied_unexplained),
-                (true, Some(reason)) => counts.observed.of(reason),
-                (false, Some(reason)) => counts.denied.of(reason),
-            };
-            if let Some(counter) = counter {
-                counter.inc();
-            }
-        });
+        let counter = match (allowed, reason) {
+            (true, None) => Some(&of.0.allowed),
+            (false, None) => Some(&of.0.denied_unexplained),
+            (true, Some(reason)) => of.0.observed.of(reason),
+            (false, Some(reason)) => of.0.denied.of(reason),
+        };
+        if let Some(counter) = counter {
+            counter.inc();
+        }
     }
 
     /// A call has ended. Results are a handful of fixed words.
-    pub fn finished(&self, resource: Option<usize>, result: &'static str, took: Duration) {
+    pub fn finished(&self, of: &Tally, result: &'static str, took: Duration) {
         self.0.call_seconds.observe(took.as_secs_f64());
-        self.0.of(resource, |counts| {
-            lock(&counts.results).entry(result).or_default().inc();
-        });
+        lock(&of.0.results).entry(result).or_default().inc();
     }
 
     /// A value that is read at each scrape. A gauge of the same name is replaced.
@@ -129,8 +133,6 @@ impl Metrics {
 }
 
 struct Inner {
-    /// By index of the configuration's resources; swapped whole by [`Metrics::resources`].
-    current: ArcSwap<Vec<Arc<Counts>>>,
     /// By name, every resource since the start.
     known: Mutex<BTreeMap<String, Arc<Counts>>>,
     /// Calls that reached no resource.
@@ -138,13 +140,6 @@ struct Inner {
     decision_seconds: Histogram,
     call_seconds: Histogram,
     gauges: Mutex<BTreeMap<&'static str, Arc<Gauge>>>,
-}
-
-impl Inner {
-    fn of(&self, resource: Option<usize>, count: impl FnOnce(&Counts)) {
-        let current = self.current.load();
-        count(resource.and_then(|at| current.get(at)).unwrap_or(&self.elsewhere));
-    }
 }
 
 impl fmt::Debug for Inner {
@@ -338,12 +333,13 @@ mod tests {
 
     #[test]
     fn counters_are_rendered_in_order() {
-        let metrics = Metrics::new(&["b", "a"]);
-        metrics.decided(Some(0), true, None, TOOK);
-        metrics.decided(Some(0), true, Some(Reason::ScopeMissing), TOOK);
-        metrics.decided(Some(1), false, Some(Reason::TokenExpired), TOOK);
-        metrics.decided(None, false, Some(Reason::NoRoute), TOOK);
-        metrics.finished(Some(0), "complete", TOOK);
+        let metrics = Metrics::new();
+        let (b, a) = (metrics.resource("b"), metrics.resource("a"));
+        metrics.decided(&b, true, None, TOOK);
+        metrics.decided(&b, true, Some(Reason::ScopeMissing), TOOK);
+        metrics.decided(&a, false, Some(Reason::TokenExpired), TOOK);
+        metrics.decided(&metrics.elsewhere(), false, Some(Reason::NoRoute), TOOK);
+        metrics.finished(&b, "complete", TOOK);
         let text = metrics.render();
         let expected = "\
 # HELP opgate_decisions Decisions, by what was decided and why.
@@ -368,10 +364,11 @@ opgate_calls_total{resource=\"b\",result=\"complete\"} 1
 
     #[test]
     fn every_reason_has_its_counters() {
-        let metrics = Metrics::new(&["files"]);
+        let metrics = Metrics::new();
+        let files = metrics.resource("files");
         for reason in Reason::ALL {
-            metrics.decided(Some(0), false, Some(*reason), TOOK);
-            metrics.decided(Some(0), true, Some(*reason), TOOK);
+            metrics.decided(&files, false, Some(*reason), TOOK);
+            metrics.decided(&files, true, Some(*reason), TOOK);
         }
         let text = metrics.render();
         for reason in Reason::ALL {
@@ -386,12 +383,12 @@ opgate_calls_total{resource=\"b\",result=\"complete\"} 1
     }
 
     #[test]
-    fn counts_survive_a_change_of_the_resources() {
-        let metrics = Metrics::new(&["a", "b"]);
-        metrics.decided(Some(1), true, None, TOOK);
-        metrics.resources(&["b"]);
-        metrics.decided(Some(0), true, None, TOOK);
-        metrics.decided(Some(1), true, None, TOOK);
+    fn a_call_in_flight_is_counted_where_it_began_whatever_is_loaded_meanwhile() {
+        let metrics = Metrics::new();
+        let (_a, in_flight) = (metrics.resource("a"), metrics.resource("b"));
+        metrics.decided(&in_flight, true, None, TOOK);
+        metrics.decided(&metrics.resource("b"), true, None, TOOK);
+        metrics.decided(&metrics.elsewhere(), true, None, TOOK);
         assert_eq!(
             lines_of(&metrics.render(), "opgate_decisions_total"),
             [
@@ -404,7 +401,7 @@ opgate_calls_total{resource=\"b\",result=\"complete\"} 1
 
     #[test]
     fn gauges_are_read_at_each_scrape_and_replaced_by_name() {
-        let metrics = Metrics::new(&[]);
+        let metrics = Metrics::new();
         metrics.gauge("opgate_queue", "Waiting.", || 1.0);
         metrics.gauge("opgate_queue", "Waiting.", || 2.5);
         metrics.gauges("opgate_keys_age_seconds", "Age.", "issuer", || {
@@ -420,7 +417,7 @@ opgate_calls_total{resource=\"b\",result=\"complete\"} 1
 
     #[test]
     fn the_process_is_described() {
-        let text = Metrics::new(&[]).render();
+        let text = Metrics::new().render();
         for name in ["process_resident_memory_bytes ", "process_open_fds "] {
             let lines = lines_of(&text, name);
             let value = lines[0].strip_prefix(name).unwrap();

@@ -16,6 +16,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
 mod architecture;
+mod callers;
 mod certificates;
 mod claims;
 mod delegation;
@@ -25,6 +26,7 @@ mod forwarding;
 mod framing;
 mod fuzzing;
 mod headers;
+mod http2;
 mod interop;
 mod introspection;
 mod journal;
@@ -40,5 +42,6 @@ mod shapes;
 mod status;
 mod support;
 mod token;
+mod upstreams;
 mod vectors;
 mod workloads;

@@ -1,6 +1,5 @@
 //! The process: reload, TLS, limits, drain, and the admin listener.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -316,53 +315,4 @@ fn ver_031_garbage_never_ends_the_process() {
     echo.assert_untouched("garbage");
     assert_eq!(gate.send(call(&gate, "GET", "/shop/any/1", "")).status, 200);
     assert!(!gate.stderr().contains("panicked"));
-}
-
-#[test]
-fn an_upstream_with_tls_of_its_own_authority() {
-    let echo = Echo::start();
-    let mut setup = Setup::new(&echo);
-    let authority = Authority::new();
-    authority.issue(&["localhost"], setup.dir.path(), "up");
-    setup.write("ca.pem", &authority.pem());
-    let port = serve_tls(&setup);
-    setup.url = format!("\"https://localhost:{port}\"");
-    setup.upstream = "ca = \"ca.pem\"".to_owned();
-    let trusting = setup.start();
-    assert_eq!(trusting.send(call(&trusting, "GET", "/shop/any/1", "")).body, b"tls");
-    let mut setup = Setup::new(&echo);
-    setup.write("ca.pem", &Authority::new().pem());
-    setup.url = format!("\"https://localhost:{port}\"");
-    setup.upstream = "ca = \"ca.pem\"".to_owned();
-    let distrusting = setup.start();
-    assert_eq!(distrusting.send(call(&distrusting, "GET", "/shop/any/1", "")).status, 502);
-}
-
-/// A TLS server that answers every connection once.
-fn serve_tls(setup: &Setup) -> u16 {
-    use rustls::pki_types::pem::PemObject as _;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain = CertificateDer::from_pem_file(setup.dir.path().join("up.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(setup.dir.path().join("up.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut connection = Connection::over(rustls::StreamOwned::new(session, stream));
-            if connection.until("\r\n\r\n").is_some() {
-                connection
-                    .send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\ntls");
-            }
-        }
-    });
-    port
 }

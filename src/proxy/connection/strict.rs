@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Connection;
+use super::stall::Stall;
 use crate::config::Limits;
 use crate::model::reason::Reason;
 use crate::proxy::framing::{Bounds, Framing, Next};
@@ -46,6 +47,7 @@ pub(super) struct StrictIo<IO> {
     active: Instant,
     head_began: Option<Instant>,
     timer: Pin<Box<Sleep>>,
+    stall: Stall,
     lingered: usize,
 }
 
@@ -83,6 +85,7 @@ impl<IO> StrictIo<IO> {
             active: accepted,
             head_began: began,
             timer: Box::pin(sleep_until(accepted + limits.header_timeout)),
+            stall: Stall::new(limits.body_idle),
             lingered: 0,
         };
         strict.scan_held();
@@ -261,8 +264,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.active = Instant::from_std(clock::instant());
+        let this = &mut *self;
+        let count = ready!(this.stall.check(Pin::new(&mut this.io).poll_write(cx, buf), cx))?;
+        this.active = Instant::from_std(clock::instant());
         Poll::Ready(Ok(count))
     }
 
@@ -271,8 +275,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
-        self.active = Instant::from_std(clock::instant());
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
+        let count = ready!(this.stall.check(polled, cx))?;
+        this.active = Instant::from_std(clock::instant());
         Poll::Ready(Ok(count))
     }
 
@@ -281,7 +287,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let this = &mut *self;
+        this.stall.check(Pin::new(&mut this.io).poll_flush(cx), cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -310,13 +317,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StrictIo<IO> {
 /// Gives back first what was read to find out the protocol.
 #[derive(Debug)]
 pub(super) struct Replay<IO> {
-    early: BytesMut,
     io: IO,
+    early: BytesMut,
+    stall: Stall,
 }
 
 impl<IO> Replay<IO> {
-    pub(super) fn new(early: BytesMut, io: IO) -> Self {
-        Self { early, io }
+    pub(super) fn new(io: IO, early: BytesMut, limits: &Limits) -> Self {
+        Self { io, early, stall: Stall::new(limits.body_idle) }
     }
 }
 
@@ -342,7 +350,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Replay<IO> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let this = &mut *self;
+        this.stall.check(Pin::new(&mut this.io).poll_write(cx, buf), cx)
     }
 
     fn poll_write_vectored(
@@ -350,7 +359,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Replay<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let this = &mut *self;
+        this.stall.check(Pin::new(&mut this.io).poll_write_vectored(cx, bufs), cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -358,7 +368,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Replay<IO> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let this = &mut *self;
+        this.stall.check(Pin::new(&mut this.io).poll_flush(cx), cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,8 +1,10 @@
 use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 use super::*;
+use crate::proxy::places::Places;
 use crate::runtime::tasks::{Shutdown, shutdown};
 
 /// Answers with the number of the request, or with the code of what was wrong with it.
@@ -18,7 +20,7 @@ impl Handler for Echo {
         connection: &Arc<Connection>,
         n: u64,
     ) -> Result<Response<Full<Bytes>>, Abort> {
-        let (status, text) = match connection.violation(n) {
+        let (status, text) = match connection.violation(n, request.headers()) {
             Some(Reason::HeaderTooLarge) => (431, "header_too_large".to_owned()),
             Some(Reason::HeaderTimeout) => (408, "header_timeout".to_owned()),
             Some(reason) => (400, reason.code().to_owned()),
@@ -68,17 +70,19 @@ fn limits() -> Limits {
     }
 }
 
-fn start() -> (DuplexStream, Shutdown) {
+async fn start() -> (DuplexStream, Shutdown) {
     let (client, server) = tokio::io::duplex(1 << 16);
     let (begin, drain) = shutdown();
     let settings = Arc::new(Settings { limits: limits() });
-    tokio::spawn(serve(server, Peer::default(), settings, Echo, drain));
+    let places = Places::new(&settings.limits);
+    let visit = places.enter(places.take().await.unwrap(), None).unwrap();
+    tokio::spawn(serve(server, Peer::default(), settings, Echo, drain, visit));
     (client, begin)
 }
 
 /// Writes, then reads to the end that the server makes.
 async fn exchange(pieces: &[&[u8]]) -> String {
-    let (mut client, _begin) = start();
+    let (mut client, _begin) = start().await;
     for piece in pieces {
         client.write_all(piece).await.unwrap();
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -156,7 +160,7 @@ async fn both_answers_to_an_upgrade_are_followed() {
 
 #[tokio::test]
 async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
-    let (client, _begin) = start();
+    let (client, _begin) = start().await;
     let executor = TokioExecutor::new();
     let io = TokioIo::new(client);
     let (mut sender, conn) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
@@ -169,7 +173,7 @@ async fn http2_with_prior_knowledge_is_served_on_the_same_port() {
 
 #[tokio::test]
 async fn a_drain_ends_idle_connections() {
-    let (mut client, stop) = start();
+    let (mut client, stop) = start().await;
     client.write_all(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     let before = clock::instant();

@@ -22,6 +22,7 @@ use hyper::client::conn::TrySendError;
 use crate::config;
 use crate::model::reason::Reason;
 use crate::proxy::body::{Fault, RequestBody, Watch};
+use crate::proxy::headers;
 use crate::runtime::clock;
 use crate::runtime::dial::{self, DialError, TlsError};
 
@@ -181,6 +182,7 @@ impl Upstream {
         path: &str,
     ) -> Result<Response<UpstreamBody>, SendError> {
         if let Some((name, value)) = &self.credential {
+            headers::remove_alike(request.headers_mut(), name);
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let watch = request.body().watch().cloned();

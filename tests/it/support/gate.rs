@@ -45,6 +45,9 @@ pub(crate) struct Setup {
     pub(crate) dir: TempDir,
     pub(crate) key: Key,
     pub(crate) listen: String,
+    pub(crate) admin: String,
+    /// The identifier of the resource.
+    pub(crate) id: String,
     pub(crate) gate: String,
     pub(crate) limits: String,
     /// Where the issuer's keys are.
@@ -68,6 +71,8 @@ impl Setup {
             dir: TempDir::new().unwrap(),
             key: Key::new("ES256", "k1"),
             listen: r#""127.0.0.1:0""#.to_owned(),
+            admin: "127.0.0.1:0".to_owned(),
+            id: SHOP.to_owned(),
             gate: String::new(),
             limits: String::new(),
             keys: r#"jwks_file = "jwks.json""#.to_owned(),
@@ -93,7 +98,7 @@ impl Setup {
 
     /// The file.
     pub(crate) fn text(&self) -> String {
-        let Self { listen, gate, limits, keys, issuer, url, upstream, .. } = self;
+        let Self { listen, admin, gate, limits, keys, issuer, url, upstream, id, .. } = self;
         let Self { resource, operations, more, audit, .. } = self;
         format!(
             r#"
@@ -104,7 +109,7 @@ origin = "https://tools.test"
 [limits]
 {limits}
 [admin]
-listen = "127.0.0.1:0"
+listen = "{admin}"
 [[issuer]]
 issuer = "{ISSUER}"
 {keys}
@@ -114,7 +119,7 @@ name = "shop"
 url = {url}
 {upstream}
 [[resource]]
-id = "{SHOP}"
+id = "{id}"
 upstream = "shop"
 issuers = ["{ISSUER}"]
 {resource}

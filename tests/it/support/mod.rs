@@ -5,11 +5,13 @@ pub(crate) mod chain;
 pub(crate) mod challenge;
 pub(crate) mod client;
 pub(crate) mod echo;
+pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod proof;
 pub(crate) mod served;
+pub(crate) mod server;
 pub(crate) mod tls;
 
 use std::thread;

@@ -8,12 +8,21 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType,
 };
 use rustls::client::ResolvesClientCert;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
 use super::client::dial;
 use super::{Connection, Gate};
+
+/// A certificate and its key.
+pub(crate) type Pair = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
 
 /// A certification authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -66,16 +75,56 @@ impl Authority {
         Some(Connection::over(stream))
     }
 
-    /// A client that trusts this authority and offers `protocols`.
-    pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+    /// A new certificate for `name`, and its key.
+    pub(crate) fn pair(&self, name: &str) -> Pair {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.der().clone(), PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+    }
+
+    fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        roots
+    }
+
+    /// A server called `localhost` that offers `protocols`, and demands a certificate of `clients`.
+    pub(crate) fn server(&self, protocols: &[&str], clients: Option<&Self>) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(authority.roots().into(), provider())
+                    .build()
+                    .unwrap(),
+            ),
+        };
+        let (certificate, key) = self.pair("localhost");
+        let mut config = builder.with_single_cert(vec![certificate], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// A client that trusts this authority and offers `protocols`.
+    pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        self.client_as(None, protocols)
+    }
+
+    /// The same, which shows a certificate.
+    pub(crate) fn client_as(&self, own: Option<Pair>, protocols: &[&str]) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(self.roots());
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                builder.with_client_auth_cert(vec![certificate], key).unwrap()
+            }
+        };
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
@@ -91,8 +140,18 @@ impl Authority {
         address: SocketAddr,
         name: &str,
     ) -> Option<(Connection, Vec<u8>)> {
+        self.try_connect_as(None, address, name)
+    }
+
+    /// As [`Self::try_connect`], with a certificate of the caller's own.
+    pub(crate) fn try_connect_as(
+        &self,
+        own: Option<Pair>,
+        address: SocketAddr,
+        name: &str,
+    ) -> Option<(Connection, Vec<u8>)> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let session = ClientConnection::new(self.client(&["http/1.1"]), name).unwrap();
+        let session = ClientConnection::new(self.client_as(own, &["http/1.1"]), name).unwrap();
         let mut stream = StreamOwned::new(session, dial(address));
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).ok()?;
