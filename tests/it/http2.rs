@@ -309,8 +309,12 @@ fn a_stream_that_is_not_taken_is_reset_and_others_of_its_connection_go_on() {
     // Takes a little now and then: that is slow, and not stuck.
     for _ in 0..4 {
         thread::sleep(Duration::from_millis(400));
-        frames.send(WINDOW_UPDATE, 0, 1, &100_000_u32.to_be_bytes());
+        for window in [0, 1] {
+            frames.send(WINDOW_UPDATE, 0, window, &100_000_u32.to_be_bytes());
+        }
     }
+    // Room for others of the connection, whatever the stream that is stuck has taken.
+    frames.send(WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes());
     frames.get(3, &head("/shop/any/small", &auth));
     assert_eq!(frames.end(3), End::Status(200));
     assert!(matches!(frames.end(1), End::Reset(_)));
