@@ -94,6 +94,7 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
             action: action(rule),
             scopes: rule.scopes.clone(),
             authentication: rule.authentication.clone(),
+            confirmation: rule.confirmation.clone(),
         };
         (rule.methods.as_slice(), &rule.path, entry)
     });

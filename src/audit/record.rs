@@ -134,6 +134,8 @@ pub struct Token<'a> {
     pub user: Option<&'a Tag>,
     /// `client_id`
     pub client_id: Option<&'a str>,
+    /// The person's confirmation, verified.
+    pub evidence: Option<Evidence<'a>>,
     /// Through whom it was delegated.
     pub delegation: Option<Delegation<'a>>,
     /// The way from intent to token.
@@ -175,6 +177,23 @@ pub struct Trail<'a> {
     pub shown: Option<&'a [u8]>,
     /// A member that does not belong into an access token.
     pub stray: Option<&'static str>,
+}
+
+/// A verified confirmation of the person (`evidence.md` §7).
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Its id.
+    pub id: Option<&'a str>,
+    /// When the person acted.
+    pub confirmed: Timestamp,
+    /// What the person did.
+    pub user_action: &'a str,
+    /// What vouches for it: `signature` or `token`.
+    pub verified: &'static str,
+    /// The beginning of what was displayed.
+    pub summary: &'a str,
+    /// SHA-256 of all that was displayed.
+    pub displayed: &'a [u8],
 }
 
 /// A verified delegation chain.
@@ -390,6 +409,16 @@ impl Token<'_> {
             to.object("user", |to| to.text("tag", user.as_str()));
         }
         to.optional("client_id", self.client_id);
+        if let Some(evidence) = &self.evidence {
+            to.object("evidence", |to| {
+                to.optional("id", evidence.id);
+                to.number("confirmed_at", evidence.confirmed.seconds());
+                to.text_within(MAX_AGENT, "user_action", evidence.user_action);
+                to.word("verified", evidence.verified);
+                to.text_within(MAX_SUMMARY, "displayed_summary", evidence.summary);
+                to.hex("displayed_sha256", evidence.displayed);
+            });
+        }
         if let Some(delegation) = &self.delegation {
             to.object("delegation", |to| delegation.write(to));
         }
@@ -827,6 +856,14 @@ mod tests {
             },
             user: Some(tag),
             client_id: Some(any),
+            evidence: Some(Evidence {
+                id: Some(any),
+                confirmed: Timestamp::from_seconds(7),
+                user_action: any,
+                verified: "signature",
+                summary: any,
+                displayed: &[0xef; 2],
+            }),
             delegation: Some(delegation),
             trail: Trail {
                 proposal: Some(any),
@@ -883,6 +920,8 @@ mod tests {
                 r#""decision":"allow","reason":"granted","durability":"sync","resource":"x","#,
                 r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x","identity":"x","platform":"x","client":"x","instance":"x"}},"#,
                 r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","#,
+                r#""evidence":{{"id":"x","confirmed_at":7,"user_action":"x","verified":"signature","#,
+                r#""displayed_summary":"x","displayed_sha256":"efef"}},"#,
                 r#""delegation":{{"depth":1,"lineage":"structural","root_evidence":"x","hops":["#,
                 r#"{{"from":"x","to":"x","as_id":"x","at":1790000000,"#,
                 r#""delegator_signature":"unverifiable","summary":"x","unsigned":"x"}}]}},"#,

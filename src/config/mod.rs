@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::authentication::Demand;
+use crate::model::confirmation;
 use crate::model::pattern::Pattern;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
@@ -520,6 +521,8 @@ pub struct OperationRule {
     pub scopes: Vec<Box<str>>,
     /// `acr_values` and `max_age`, those of the resource where they are not set.
     pub authentication: Demand,
+    /// `evidence`, `evidence_max_age`, `user_actions`, those of the resource where they are not set.
+    pub confirmation: confirmation::Demand,
     /// The line of the file it begins on, for messages.
     pub line: usize,
 }

@@ -8,12 +8,14 @@ use super::reading::Reading;
 use super::value::{self, Wrong};
 use super::{DenyRule, OperationRule};
 use crate::model::authentication::Demand;
+use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
 
 /// Reads both, and holds them against each other.
 pub(super) fn rules(
     resource: &Section<'_>,
     authentication: &Demand,
+    confirmation: &confirmation::Demand,
     into: &mut Reading<'_>,
 ) -> (Vec<OperationRule>, Vec<DenyRule>) {
     let deny: Vec<DenyRule> = resource
@@ -27,7 +29,7 @@ pub(super) fn rules(
         .collect();
     let mut operations: Vec<OperationRule> = Vec::new();
     for section in resource.tables("operation") {
-        if let Some(rule) = operation(&section, authentication, into) {
+        if let Some(rule) = operation(&section, authentication, confirmation, into) {
             let place = section.place_of("path");
             conflicts(&rule, &operations, &place, into);
             denied(&rule, &deny, &place, into);
@@ -57,9 +59,44 @@ pub(super) fn authentication(
     }
 }
 
+/// `evidence`, `evidence_max_age` and `user_actions`; what is not set is that of `wider`.
+pub(super) fn confirmation(
+    section: &Section<'_>,
+    wider: Option<&confirmation::Demand>,
+    into: &mut Reading<'_>,
+) -> confirmation::Demand {
+    let own = into.many(section, "user_actions", value::name);
+    let inherited = wider.filter(|_| !section.has("user_actions"));
+    let evidence = match section.text("evidence").map(|(text, _)| text) {
+        Some("ignore") => Wanted::Ignored,
+        Some("required") => Wanted::Required,
+        Some(_) => Wanted::IfPresent,
+        None => wider.map_or(Wanted::IfPresent, |wider| wider.evidence),
+    };
+    if evidence == Wanted::Ignored {
+        for key in ["evidence_max_age", "user_actions"] {
+            if section.has(key) {
+                into.problems.add(&section.place_of(key), "does nothing where evidence is ignored");
+            }
+        }
+    }
+    confirmation::Demand {
+        evidence,
+        max_age: match section.text("evidence_max_age") {
+            Some(_) => Some(section.duration("evidence_max_age")),
+            None => wider.and_then(|wider| wider.max_age),
+        },
+        user_actions: match inherited {
+            Some(wider) => wider.user_actions.clone(),
+            None => own.into_iter().map(|(action, _)| action).collect(),
+        },
+    }
+}
+
 fn operation(
     section: &Section<'_>,
     authentication: &Demand,
+    confirmation: &confirmation::Demand,
     into: &mut Reading<'_>,
 ) -> Option<OperationRule> {
     let action = into.one(section, "action", value::name);
@@ -67,12 +104,14 @@ fn operation(
     let scopes = into.many(section, "scopes", value::scope);
     let path = path(section, into);
     let authentication = self::authentication(section, Some(authentication), into);
+    let confirmation = self::confirmation(section, Some(confirmation), into);
     Some(OperationRule {
         action,
         methods,
         path: path?,
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
         authentication,
+        confirmation,
         line: into.problems.line(section.place().span.start),
     })
 }

@@ -63,7 +63,8 @@ fn resource(
     let documentation = into.one(section, "documentation", link);
     let guidance = guidance(&section.table("guidance"), into);
     let authentication = operation::authentication(section, None, into);
-    let (operations, deny) = operation::rules(section, &authentication, into);
+    let confirmation = operation::confirmation(section, None, into);
+    let (operations, deny) = operation::rules(section, &authentication, &confirmation, into);
     let Identity { id, authority, mount } = identity?;
     let (issuers, chain_authorities) = trusted?;
     let status = section.number("insufficient_authorization_status");

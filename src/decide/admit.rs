@@ -21,6 +21,7 @@ pub fn admit(
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
     revoked::introspect(call, grant, facts)?;
+    check_evidence(call, grant, facts)?;
     let mut presenter = proofs::prove(call, credentials, grant, facts)?;
     binding::check(grant, &presenter, facts)?;
     presenter.delegated = check_delegation(call, grant, &presenter)?;
@@ -32,6 +33,12 @@ fn check_audience(call: &Call<'_>, grant: &Grant) -> Result<(), Denial> {
     let id = call.resource().id.as_ref();
     let is_named = grant.claims().audience.iter().any(|audience| **audience == *id);
     if is_named { Ok(()) } else { Err(Denial::about(Reason::AudienceMismatch, "aud")) }
+}
+
+/// Step 17: evidence that is wrong makes the token wrong, wherever evidence is looked at.
+fn check_evidence(call: &Call<'_>, grant: &Grant, facts: &Facts<'_>) -> Result<(), Denial> {
+    let demand = &call.entry()?.confirmation;
+    grant.evidence().check(demand, grant.issuer().leeway, facts.now)
 }
 
 /// D17, and that delegation is proven where the resource demands it.

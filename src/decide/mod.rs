@@ -125,6 +125,8 @@ pub fn authorize(
         scopes_suffice: resource.scopes_suffice,
     };
     let basis = algebra::decide(&demand, grant, &operation)?;
+    // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
+    grant.evidence().suffices(&entry.confirmation, now)?;
     let obligations = presenter.first_uses().map(Obligation::FirstUse).collect();
     Ok(Permit::granted(basis, grant.ends(), obligations))
 }

@@ -1,6 +1,7 @@
 //! The nouns of the crate: what every other module speaks of, and nothing that computes a decision.
 
 pub mod authentication;
+pub mod confirmation;
 pub mod hex;
 pub mod json;
 pub mod need;

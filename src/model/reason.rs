@@ -84,6 +84,8 @@ reasons! {
     ConfirmationUnsupported => "confirmation_unsupported",
     /// The token is bound to another key or certificate than the one that is proven (401).
     ConfirmationMismatch => "confirmation_mismatch",
+    /// What the token says of the person's confirmation fails the check that the record names (401).
+    EvidenceInvalid => "evidence_invalid",
     /// `crit` names extensions; none is implemented (401).
     CriticalHeader => "critical_header",
     /// Something that the token's delegation chain rests on was revoked (401).
@@ -162,6 +164,8 @@ reasons! {
     FirstUseUnknown => "first_use_unknown",
     /// No grant of the token applies to this operation (403).
     NoApplicableGrant => "no_applicable_grant",
+    /// The operation needs a confirmation of the person that is not there, too old or too weak (403).
+    ConfirmationRequired => "confirmation_required",
     /// The token carries no operation policy and the resource wants one (403).
     NoOperationPolicy => "no_operation_policy",
     /// The operator denies this operation whatever a token says (403, no guidance).
@@ -221,6 +225,7 @@ impl Reason {
             | Self::CriticalHeader
             | Self::DelegationRevoked
             | Self::DelegationInvalid
+            | Self::EvidenceInvalid
             | Self::DelegationUnverified
             | Self::DpopNonceRequired
             | Self::DpopProofInvalid
@@ -256,6 +261,7 @@ impl Reason {
             | Self::AuthenticationInsufficient
             | Self::BodyTimeout
             | Self::BodyTooLarge
+            | Self::ConfirmationRequired
             | Self::FirstUseUnknown
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy

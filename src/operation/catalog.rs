@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::Method;
 
 use crate::model::authentication::Demand;
+use crate::model::confirmation;
 use crate::model::pattern::{Pattern, Segment};
 
 /// An operation of the catalog.
@@ -18,6 +19,8 @@ pub struct Entry {
     pub scopes: Vec<Box<str>>,
     /// How the person must have been authenticated.
     pub authentication: Demand,
+    /// How the person must have confirmed it.
+    pub confirmation: confirmation::Demand,
 }
 
 /// Operations by method and path, compiled once.

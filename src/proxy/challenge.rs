@@ -94,6 +94,8 @@ pub struct Guidance<'a> {
     pub configured: &'a config::Guidance,
     /// The authorization server to ask.
     pub auth_server: &'a str,
+    /// Whether a new confirmation of the person is what is lacking.
+    pub confirmation_required: bool,
     /// The scopes the operation requires.
     pub required_scope: Vec<&'a str>,
     /// How the person must have been authenticated.
@@ -112,6 +114,8 @@ const REMEDIATION: &str = "authorization_remediation";
 #[derive(Debug, Serialize)]
 pub struct Profile<'a> {
     auth_server: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    confirmation_required: bool,
     /// The operator's own words, never derived from a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     constraints: Option<Cow<'a, Value>>,
@@ -171,6 +175,7 @@ impl Guidance<'_> {
         let constraints = self.configured.constraints.as_ref().filter(|_| trim < Trim::Constraints);
         Profile {
             auth_server: self.auth_server,
+            confirmation_required: self.confirmation_required,
             constraints: constraints.map(|constraints| match trim {
                 Trim::Nothing => Cow::Borrowed(constraints),
                 _ => Cow::Owned(trimmed(constraints, trim)),
@@ -255,6 +260,7 @@ mod tests {
             auth_server: "https://as.example.com",
             required_scope: vec!["purchase.create"],
             authentication: &ANYHOW,
+            confirmation_required: false,
             operation: Operation {
                 action: "create_order",
                 method: &Method::POST,
@@ -266,12 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn r_err_002_the_profile_is_base64url_of_json_with_the_auth_server() {
-        let profile = json!({
-            "auth_server": "https://as.example.com", "confirmation_required": true, "required_scope": ["purchase.create"],
-        });
+    fn r_err_002_010_the_profile_is_base64url_of_json_with_the_auth_server() {
+        let configured = config::Guidance { enabled: true, ..Default::default() };
+        let guidance = Guidance { confirmation_required: true, ..guidance(&configured) };
         assert_eq!(
-            URL_SAFE_NO_PAD.encode(profile.to_string()),
+            URL_SAFE_NO_PAD.encode(json(&guidance.profile(Trim::Nothing))),
             "eyJhdXRoX3NlcnZlciI6Imh0dHBzOi8vYXMuZXhhbXBsZS5jb20iLCJjb25maXJtYXRpb25fcmVxdWlyZWQiOnRydWUsInJlcXVpcmVkX3Njb3BlIjpbInB1cmNoYXNlLmNyZWF0ZSJdfQ"
         );
     }

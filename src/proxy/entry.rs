@@ -13,7 +13,8 @@ use crate::audit::record::{
     Agent, Basis, Decision, Http, Operation, Proof, Token, Trail, Unverified,
 };
 use crate::audit::record::{
-    Delegation as RecordedDelegation, Hop as RecordedHop, Trace as RecordedTrace,
+    Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
+    Trace as RecordedTrace,
 };
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
@@ -254,6 +255,14 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
         agent: agent(grant, parties),
         user: user.as_ref(),
         client_id: parties.client,
+        evidence: grant.evidence().shown().map(|evidence| RecordedEvidence {
+            id: evidence.id.as_deref(),
+            confirmed: evidence.confirmed,
+            user_action: &evidence.user_action,
+            verified: evidence.vouched.word(),
+            summary: &evidence.summary,
+            displayed: &evidence.displayed,
+        }),
         delegation: grant.delegation().map(|delegation| RecordedDelegation {
             lineage: delegation.lineage.word(),
             root_evidence: delegation.root_evidence.as_deref(),

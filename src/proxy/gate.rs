@@ -296,7 +296,7 @@ fn refuse(
         metadata: call.and_then(|call| serving.metadata.url(call.resource_index())),
         guidance: call
             .zip(resource)
-            .and_then(|(call, resource)| guidance(call, resource, judgement, serving)),
+            .and_then(|(call, resource)| guidance(denial, call, resource, judgement, serving)),
         allow: call.map_or(&[], Call::other_methods),
         scheme: judgement.credentials.map(|credentials| credentials.scheme),
         accept: Some(&parts.headers),
@@ -317,6 +317,7 @@ fn nonce(
 }
 
 fn guidance<'g>(
+    denial: Denial,
     call: &'g Call<'_>,
     resource: &'g config::Resource,
     judgement: &'g Judgement<'_>,
@@ -330,6 +331,7 @@ fn guidance<'g>(
         configured: &resource.guidance,
         auth_server: own.or(first.map(|issuer| &*issuer.trust.id))?,
         authentication: &entry.authentication,
+        confirmation_required: denial.reason == Reason::ConfirmationRequired,
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
         operation: call.operation(entry),
         raw_path: call.raw_path(),

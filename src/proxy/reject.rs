@@ -182,6 +182,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::ConfirmationMismatch
         | Reason::ConfirmationUnsupported
         | Reason::CriticalHeader
+        | Reason::EvidenceInvalid
         | Reason::ForeignToken
         | Reason::IssuedInFuture
         | Reason::IssuerUnknown
@@ -220,9 +221,10 @@ pub const fn of(reason: Reason) -> Shape {
             "The request body is too large",
             No,
         ),
-        Reason::NoApplicableGrant | Reason::NoOperationPolicy | Reason::PolicyUnresolvable => {
-            NOT_AUTHORIZED
-        }
+        Reason::ConfirmationRequired
+        | Reason::NoApplicableGrant
+        | Reason::NoOperationPolicy
+        | Reason::PolicyUnresolvable => NOT_AUTHORIZED,
         Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
         Reason::PolicyLanguageUnknown => shape(
             StatusCode::INTERNAL_SERVER_ERROR,

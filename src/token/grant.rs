@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::confirmation::Confirmation;
 use super::delegation::Delegation;
 use super::details::Entry;
+use super::evidence::Evidenced;
 use super::keys::{KeySet, Signer};
 use super::policies::{PolicyId, PolicyRef};
 use super::revocation::Named;
@@ -34,6 +35,7 @@ pub struct Grant {
     pub(super) named: Named,
     pub(super) status: Option<Reference>,
     pub(super) delegation: Option<Delegation>,
+    pub(super) evidence: Evidenced,
     /// What was looked up beside the issuer's own keys.
     pub(super) relied: Vec<Reliance>,
     pub(super) written: OnceLock<Written>,
@@ -143,6 +145,11 @@ impl Grant {
     /// Through whom it was delegated, when it was: every record verified.
     pub const fn delegation(&self) -> Option<&Delegation> {
         self.delegation.as_ref()
+    }
+
+    /// What it says of the person's confirmation.
+    pub const fn evidence(&self) -> &Evidenced {
+        &self.evidence
     }
 
     /// Whether the token carries the scope.

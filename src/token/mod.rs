@@ -10,6 +10,7 @@ pub mod delegation;
 pub mod detached;
 pub mod details;
 pub mod dpop;
+pub mod evidence;
 pub mod extract;
 pub mod feed;
 pub mod grant;

@@ -10,6 +10,7 @@ use super::claims::Claims;
 use super::confirmation::Confirmation;
 use super::delegation::{self, Delegation};
 use super::details;
+use super::evidence;
 use super::grant::{Boundary, Grant, Origin};
 use super::hash;
 use super::introspection::{self, Answer, Introspected};
@@ -136,8 +137,11 @@ fn grant(
     let mut verifier = Verifier::new(signers);
     delegation::check_depth(payload, issuer)?;
     let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
+    let chain = delegation.as_ref();
+    let evidence = evidence::verify(payload, &claims, issuer, chain, &mut verifier)?;
     Ok(Grant {
-        boundaries: boundaries(payload, &members, delegation.as_ref(), issuer)?,
+        evidence,
+        boundaries: boundaries(payload, &members, chain, issuer)?,
         authentication: Authentication::read(payload, issuer)?,
         members,
         confirmation: Confirmation::read(payload)?,

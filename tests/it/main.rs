@@ -21,6 +21,7 @@ mod certificates;
 mod claims;
 mod delegation;
 mod dpop;
+mod evidence;
 mod feed;
 mod forwarding;
 mod framing;

@@ -21,19 +21,40 @@ pub(crate) fn record(n: usize, authority: &str, key: &Key) -> Value {
     record
 }
 
-/// Signs a record whose members are plain enough that sorting them by name is their canonical form.
+/// Signs a record whose members are plain enough that what `serde_json` writes, sorted by name and
+/// without spaces, is their canonical form.
 pub(crate) fn sign(record: &mut Value, key: &Key) {
-    let members = record.as_object_mut().unwrap();
-    members.remove("as_signature");
-    let mut names: Vec<&String> = members.keys().collect();
-    names.sort();
-    let canonical: Vec<String> =
-        names.iter().map(|name| format!("{}:{}", json!(name), members[*name])).collect();
-    let text = format!("{{{}}}", canonical.join(","));
-    let header = b64(json!({"alg": key.alg(), "kid": key.kid}).to_string().as_bytes());
-    let input = format!("{header}.{}", b64(text.as_bytes()));
-    record["as_signature"] = json!(format!("{header}..{}", b64(&key.sign(input.as_bytes()))));
+    record.as_object_mut().unwrap().remove("as_signature");
+    record["as_signature"] = json!(detached(record, key));
 }
+
+/// A detached signature over the canonical form of a plain value.
+pub(crate) fn detached(value: &Value, key: &Key) -> String {
+    let header = b64(json!({"alg": key.alg(), "kid": key.kid}).to_string().as_bytes());
+    let input = format!("{header}.{}", b64(value.to_string().as_bytes()));
+    format!("{header}..{}", b64(&key.sign(input.as_bytes())))
+}
+
+/// Evidence that the person was shown `content` and did `action` some seconds ago.
+pub(crate) fn evidence(id: &str, action: &str, ago: i64, key: &Key) -> Value {
+    signed_evidence(
+        id,
+        &json!({"displayed_content": CONTENT, "user_action": action, "timestamp": now() - ago}),
+        key,
+    )
+}
+
+/// Evidence with any confirmation.
+pub(crate) fn signed_evidence(id: &str, confirmation: &Value, key: &Key) -> Value {
+    let mut evidence = json!({"id": id, "user_confirmation": confirmation});
+    evidence["as_signature"] = json!(detached(&evidence, key));
+    evidence
+}
+
+/// What the person was shown: longer than what a record keeps of it.
+pub(crate) const CONTENT: &str = "Buy one book for at most 20 euros from the shop of your choice, and \
+    send it to your home address, once and not again; the agent may look at every product that the shop \
+    has, and at nothing else that is yours: secret-at-the-end-of-it";
 
 /// A token that was delegated from agent 0 through `hops` agents, every record signed by `key`.
 pub(crate) fn delegated(hops: usize, key: &Key) -> Token {
