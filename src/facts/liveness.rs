@@ -2,7 +2,7 @@
 //! status lists, its feed of revocations, and answers to introspection.
 //!
 //! One fetch at a time for one fact; whoever waits for it finds the answer of the one before. Nothing is
-//! fetched again within [`PAUSE`] of a failure, so that a caller cannot make the gate hammer an issuer.
+//! fetched again within a second of a failure, so that a caller cannot make the gate hammer an issuer.
 
 use std::collections::HashMap;
 use std::sync::Arc;

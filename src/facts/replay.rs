@@ -1,7 +1,7 @@
 //! The memory of used proofs: each counts once (RFC 9449 §11.1; WIMSE proofs likewise).
 //!
 //! A proof is used when its call is let through, after the decision and before it is recorded: of calls
-//! that present one proof at the same time exactly one gets past [`Replay::use_once`]. A refused call
+//! that present one proof at the same time exactly one gets past `use_once`. A refused call
 //! leaves its proof unused. It had no effect, so its repetition is refused again or has its effect for the
 //! first time; and callers who are refused cannot fill the memory.
 //!
