@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod keys;
 pub mod output;
 pub mod revoke;
@@ -26,6 +27,7 @@ use crate::config::reference;
   opgate demo                    everything on this machine, explained as it happens
   opgate check -c opgate.toml    what is wrong with a configuration, all of it at once
   opgate serve -c opgate.toml    the gate
+  opgate explain -c opgate.toml  why a call is allowed or refused
 
 Exit codes: 0 done, 1 refused or not verified, 2 usage or configuration, 3 the world failed"
 )]
@@ -51,6 +53,8 @@ enum Command {
     Config(ConfigCommand),
     /// Everything on this machine: a tool API, an issuer, the gate and an agent
     Demo(demo::DemoArgs),
+    /// Explain the decision on a request, check by check, and what to change
+    Explain(explain::ExplainArgs),
     /// Make key pairs for signing tokens
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -150,6 +154,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
             print(&format!("{:#}\n", reference::json_schema()))
         }
         Command::Demo(args) => demo::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod permit;
 pub mod proofs;
 pub mod revoked;
+pub mod trace;
 pub mod world;
 
 use std::sync::Arc;

@@ -139,22 +139,28 @@ impl Revocations {
             Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
         let text = fs::read(path).map_err(failed)?;
-        let (entries, end, check) = recover(&text).map_err(|(line, why)| OpenError::Damaged {
-            path: path.to_owned(),
-            line,
-            why,
-        })?;
+        let (entries, end, check) = recovered(path, &text)?;
         file.set_len(end).and_then(|()| file.sync_all()).map_err(failed)?;
         if let Some(directory) = path.parent().filter(|_| made) {
             // The name must survive too.
             File::open(directory).and_then(|open| open.sync_all()).map_err(failed)?;
         }
-        let ledger = Ledger { entries, file, end, check };
-        Ok(Self {
-            current: ArcSwap::from_pointee(ledger.set()),
-            ledger: Mutex::new(ledger),
-            signal,
-        })
+        Ok(Self::of(Ledger { entries, file, end, check }, signal))
+    }
+
+    /// What the file at `path` says, for whoever only asks: nothing is locked, made or changed, and
+    /// what is revoked here is not kept.
+    pub fn peek(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let source = if path.exists() { path } else { Path::new("/dev/null") };
+        let file = File::open(source).map_err(failed)?;
+        let text = fs::read(source).map_err(failed)?;
+        let (entries, end, check) = recovered(path, &text)?;
+        Ok(Self::of(Ledger { entries, file, end, check }, Signal::default()))
+    }
+
+    fn of(ledger: Ledger, signal: Signal) -> Self {
+        Self { current: ArcSwap::from_pointee(ledger.set()), ledger: Mutex::new(ledger), signal }
     }
 
     /// What is revoked: one atomic load.
@@ -314,6 +320,12 @@ fn identifier(now: Timestamp) -> Box<str> {
 }
 
 type Recovered = (BTreeMap<Box<str>, Revocation>, u64, String);
+
+/// What the text of the file at `path` says, where its last whole line ends, and its check value.
+fn recovered(path: &Path, text: &[u8]) -> Result<Recovered, OpenError> {
+    let damaged = |(line, why)| OpenError::Damaged { path: path.to_owned(), line, why };
+    recover(text).map_err(damaged)
+}
 
 /// Reads the whole lines of the file: what is in force, where they end, and the last check value.
 fn recover(text: &[u8]) -> Result<Recovered, (usize, &'static str)> {

@@ -42,6 +42,7 @@ mod serving;
 mod shapes;
 mod status;
 mod support;
+mod telling;
 mod token;
 mod upstreams;
 mod vectors;

@@ -37,7 +37,7 @@ pub struct InspectArgs {
 
 /// Prints what the token says, and with keys whether a gate would believe it.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<Outcome> {
-    let token = text(args)?;
+    let token = text(&args.token)?;
     let presented = Presented::new(token.trim());
     let unreadable = |denial: crate::model::reason::Denial| {
         Usage::error(format!(
@@ -63,9 +63,10 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-fn text(args: &InspectArgs) -> anyhow::Result<String> {
-    if args.token != "-" {
-        return Ok(args.token.clone());
+/// The token that an argument is, or standard input where it is `-`.
+pub(in crate::cli) fn text(token: &str) -> anyhow::Result<String> {
+    if token != "-" {
+        return Ok(token.to_owned());
     }
     let mut text = String::new();
     std::io::stdin().take(64 * 1_024).read_to_string(&mut text)?;
