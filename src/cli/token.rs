@@ -1,6 +1,7 @@
 //! `opgate token`: access tokens for development and set-up (RFC 9068; `tokens.md`).
 
 pub mod inspect;
+mod story;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::support::{Echo, Setup, Token};
+use crate::support::chain::{delegated, detached, evidence, sign};
+use crate::support::{Echo, Key, Setup, Token};
 
 fn opgate(directory: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_opgate"))
@@ -91,4 +92,49 @@ fn explain_says_what_the_gate_says_and_the_one_input_to_change() {
     let unusable =
         opgate(setup.dir.path(), &["explain", "-c", "opgate.toml", "--request", "/shop"]);
     assert_eq!(unusable.status.code(), Some(2));
+}
+
+#[test]
+fn inspect_tells_through_whom_a_token_came_what_was_shown_and_what_it_is_bound_to() {
+    let setup = Setup::new(&Echo::start());
+    let stranger = Key::new("ES256", "k1");
+    let mut token = delegated(2, &setup.key)
+        .claim("sub", "alice")
+        .claim("scope", "read")
+        .claim("evidence", evidence("urn:uuid:1", "button_click", 60, &setup.key))
+        .claim("cnf", json!({"jkt": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"}))
+        .claim("status", json!({"status_list": {"idx": 7, "uri": "https://as.test/list"}}));
+    for (n, scope) in [(1, "read write"), (0, "read")] {
+        let record = &mut token.payload["delegation_chain"][n];
+        record["scope"] = json!(scope);
+        record["root_evidence_ref"] = json!("urn:uuid:1");
+        sign(record, &setup.key);
+    }
+    let inspect = |token: &str, more: &[&str]| {
+        let output = opgate(setup.dir.path(), &[&["token", "inspect", token], more].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let signed = token.clone().sign(&setup.key);
+    let told = inspect(&signed, &[]);
+    let way = "alice → wit://agents.test/0 → wit://agents.test/1 → wit://agents.test/2";
+    for words in [way, "2 records, not verified, narrowed at 2", "Buy one book", "not verified)"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    for words in ["a DPoP key (jkt kPrK_qmx", "place 7 of https://as.test/list"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    assert!(!told.contains("a gate refuses it") && !told.contains("secret-at-the-end"), "{told}");
+
+    let mut verifiable = token.clone();
+    verifiable.payload.as_object_mut().unwrap().remove("status");
+    let told = inspect(&verifiable.clone().sign(&setup.key), &["--jwks", "jwks.json"]);
+    for words in ["2 of 2 records verified", "button_click", "good, by the signature)"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    // A record that a stranger signed is no record, whoever signed the token.
+    let record = &mut verifiable.payload["delegation_chain"][1];
+    record.as_object_mut().unwrap().remove("as_signature");
+    record["as_signature"] = json!(detached(record, &stranger));
+    let told = inspect(&verifiable.sign(&setup.key), &["--jwks", "jwks.json"]);
+    assert!(told.contains("not verified") && told.contains("delegation_invalid D11"), "{told}");
 }

@@ -1,0 +1,137 @@
+//! What a token says beyond its claims: through whom it came, what it is bound to, and what the person
+//! was shown. With a grant it is verified, and without one it is what the token says of itself.
+
+use serde_json::{Map, Value};
+
+use super::inspect::{date_of, plain};
+use crate::cli::output::escaped;
+use crate::model::time::Timestamp;
+use crate::token::delegation::{Countersignature, Delegation};
+use crate::token::evidence::Evidenced;
+use crate::token::grant::Grant;
+use crate::token::names;
+
+/// The most of a displayed text that is printed, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// `alice → planner → buyer, 2 of 2 records verified`.
+pub(super) fn through(payload: &Map<String, Value>, grant: Option<&Grant>) -> Option<String> {
+    let chain = payload.get("delegation_chain").and_then(Value::as_array);
+    let chain = chain.filter(|chain| !chain.is_empty())?;
+    let person = payload.get("sub").map_or_else(|| "nobody".to_owned(), plain);
+    let names = ["delegator_id", "delegator_jti"];
+    let delegator = |record: &Value| {
+        names.iter().find_map(|name| record.get(*name)).map_or_else(|| "?".to_owned(), plain)
+    };
+    let mut way = vec![person];
+    way.extend(chain.iter().rev().map(delegator));
+    way.extend(chain.first().and_then(|newest| newest.get("delegatee_id")).map(plain));
+    let verified = match grant.and_then(Grant::delegation) {
+        Some(delegation) => verified(delegation),
+        None => format!("{} records, not verified", chain.len()),
+    };
+    let narrowed: Vec<String> = narrowings(chain).iter().map(ToString::to_string).collect();
+    let narrowed = match narrowed.as_slice() {
+        [] => String::new(),
+        places => format!(", narrowed at {}", places.join(" and ")),
+    };
+    Some(format!("{}, {verified}{narrowed}", way.join(" → ")))
+}
+
+fn verified(delegation: &Delegation) -> String {
+    let hops = delegation.hops.len();
+    let own = delegation.hops.iter();
+    let own = own.filter(|hop| hop.countersignature == Countersignature::Verified).count();
+    format!("{hops} of {hops} records verified, {own} signed by the agent too")
+}
+
+/// The hops, from 1, that have fewer scopes than the hop before them, or a policy of their own.
+fn narrowings(newest_first: &[Value]) -> Vec<usize> {
+    let mut before: Option<usize> = None;
+    let mut places = Vec::new();
+    for (n, record) in newest_first.iter().rev().enumerate() {
+        let scopes = record.get("scope").and_then(Value::as_str).map(|s| s.split(' ').count());
+        let is_fewer = matches!((before, scopes), (Some(before), Some(now)) if now < before);
+        if is_fewer || record.get("delegated_policy").is_some() {
+            places.push(n + 1);
+        }
+        before = scopes.or(before);
+    }
+    places
+}
+
+/// What whoever presents the token must prove.
+pub(super) fn bound(payload: &Map<String, Value>) -> Vec<String> {
+    let Some(Value::Object(confirmation)) = payload.get("cnf") else { return Vec::new() };
+    let word = |member: &str| match member {
+        "jkt" => "a DPoP key",
+        "jwk" | "kid" => "a key, by a workload's proof or DPoP",
+        "x5t#S256" => "a client certificate",
+        _ => "something that no gate can check",
+    };
+    confirmation
+        .iter()
+        .map(|(member, value)| {
+            let shown = if value.is_string() { plain(value) } else { "…".to_owned() };
+            format!("{} ({} {shown})", word(member), escaped(member))
+        })
+        .collect()
+}
+
+/// Where it is said whether the token was taken back.
+pub(super) fn status(payload: &Map<String, Value>) -> Option<String> {
+    let list = payload.get("status")?.get("status_list")?;
+    Some(format!("place {} of {}", list.get("idx").map(plain)?, list.get("uri").map(plain)?))
+}
+
+/// What the person was shown, what they did and when, and what vouches for it.
+pub(super) fn shown(
+    payload: &Map<String, Value>,
+    grant: Option<&Grant>,
+    now: Timestamp,
+) -> Option<String> {
+    if let Some(Evidenced::Shown(evidence)) = grant.map(Grant::evidence) {
+        let when = date_of(evidence.confirmed, now);
+        let vouched = evidence.vouched.word();
+        let action = escaped(&evidence.user_action);
+        return Some(format!(
+            "“{}” ({action}, {when}; good, by the {vouched})",
+            escaped(&evidence.summary)
+        ));
+    }
+    let confirmation = confirmation(payload)?;
+    let text = confirmation.get("displayed_content").and_then(Value::as_str)?;
+    let text: String = text.chars().take(MAX_SHOWN).collect();
+    let action = confirmation.get("user_action").map_or_else(|| "no action".to_owned(), plain);
+    let at = confirmation.get("timestamp").and_then(Value::as_u64);
+    let when = at
+        .map_or_else(String::new, |at| format!(", {}", date_of(Timestamp::from_seconds(at), now)));
+    Some(format!("“{}” ({action}{when}; not verified)", escaped(&text)))
+}
+
+/// The confirmation in any of its places (`evidence.md` §1).
+fn confirmation(payload: &Map<String, Value>) -> Option<&Value> {
+    let details = payload.get("authorization_details").and_then(Value::as_array);
+    let of_details = details.into_iter().flatten().filter_map(|detail| detail.get("evidence"));
+    let mut evidence = of_details.chain(payload.get("evidence"));
+    evidence.find_map(|evidence| {
+        evidence.get("user_confirmation").or_else(|| evidence.get("user_confirmation_record"))
+    })
+}
+
+/// The policies that the token names or carries, which no gate evaluates yet.
+pub(super) fn policies(payload: &Map<String, Value>) -> Vec<String> {
+    let mut named = Vec::new();
+    let authorizations = names::AGENT_OPERATION_AUTHORIZATION.all(payload);
+    for authorization in authorizations.filter_map(Value::as_object) {
+        named.extend(names::POLICY_ID.all(authorization).map(plain));
+    }
+    let identifier = |policy: &Value| policy.get("id").map_or_else(|| plain(policy), plain);
+    for reference in names::POLICY_REF.all(payload) {
+        match reference {
+            Value::Array(several) => named.extend(several.iter().map(identifier)),
+            one => named.push(identifier(one)),
+        }
+    }
+    named
+}
