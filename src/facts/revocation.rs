@@ -115,6 +115,7 @@ pub struct Revocations {
 
 #[derive(Debug)]
 struct Ledger {
+    /// By their ids, which sort in the order in which they were made.
     entries: BTreeMap<Box<str>, Revocation>,
     file: File,
     /// Where the last whole line ends.
@@ -207,7 +208,8 @@ impl Revocations {
         if ledger.entries.len() >= MAX_REVOCATIONS {
             return Err(ChangeError::Full);
         }
-        let one = Revocation { id: identifier(now), target, at: now, until, reason };
+        let id = ledger.next_id(now);
+        let one = Revocation { id, target, at: now, until, reason };
         let kept = ledger.append(&json!({ "revoke": one.to_json() }));
         ledger.entries.insert(one.id.clone(), one.clone());
         self.publish(&ledger);
@@ -253,6 +255,15 @@ impl Revocations {
 impl Ledger {
     fn set(&self) -> Set {
         self.entries.values().map(|one| (&one.target, one.until)).collect()
+    }
+
+    /// A `UUIDv7` above every one in force: also of two within a millisecond, and after the clock was set
+    /// back, the later one sorts behind the earlier (RFC 9562 §6.2).
+    fn next_id(&self, now: Timestamp) -> Box<str> {
+        let made = identifier(now);
+        let last = self.entries.last_key_value().and_then(|(id, _)| Uuid::try_parse(id).ok());
+        let above = last.and_then(|last| last.as_u128().checked_add(1)).map(Uuid::from_u128);
+        above.map_or(made, |above| made.max(above)).to_string().into()
     }
 
     /// Appends a line and makes it durable. After a failure the file is cut back to its last whole line,
@@ -313,10 +324,10 @@ impl Revocation {
     }
 }
 
-fn identifier(now: Timestamp) -> Box<str> {
+fn identifier(now: Timestamp) -> Uuid {
     let nanos = u32::try_from(now.micros() % 1_000_000).unwrap_or_default().saturating_mul(1_000);
     let time = uuid::Timestamp::from_unix(NoContext, now.seconds(), nanos);
-    Uuid::new_v7(time).to_string().into()
+    Uuid::new_v7(time)
 }
 
 type Recovered = (BTreeMap<Box<str>, Revocation>, u64, String);

@@ -102,8 +102,26 @@ fn a_full_disk_leaves_the_revocation_in_force_and_a_lift_undone() {
     assert_eq!(kept, Kept::InMemory);
     assert_eq!(revocations.current().len(), 2);
     assert!(matches!(revocations.lift(&first.id, NOW), Err(ChangeError::Unwritable(_))));
-    let all = revocations.list(NOW);
-    assert!(all.len() == 2 && all.contains(&first) && all.contains(&second));
+    assert_eq!(revocations.list(NOW), [first, second]);
+}
+
+#[test]
+fn the_list_is_in_the_order_in_which_they_were_made_whatever_the_clock_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("revocations");
+    let earlier = Timestamp::from_seconds(NOW.seconds() - 3_600);
+    let mut made = Vec::new();
+    // All within one millisecond, then with a clock that was set back; and the same after a start.
+    for now in [NOW, earlier, NOW] {
+        let revocations = open(&path).unwrap();
+        for _ in 0..100 {
+            let name = made.len().to_string();
+            made.push(revocations.revoke(token(&name), None, None, now).unwrap().0);
+        }
+        assert_eq!(revocations.list(NOW), made);
+    }
+    let ids = made.iter().map(|one| uuid::Uuid::try_parse(&one.id).unwrap());
+    assert!(ids.into_iter().all(|id| id.get_version_num() == 7), "a UUIDv7 each");
 }
 
 #[test]
