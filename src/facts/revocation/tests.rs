@@ -120,7 +120,7 @@ fn the_list_is_in_the_order_in_which_they_were_made_whatever_the_clock_says() {
         }
         assert_eq!(revocations.list(NOW), made);
     }
-    let ids = made.iter().map(|one| uuid::Uuid::try_parse(&one.id).unwrap());
+    let ids = made.iter().map(|one| Uuid::try_parse(&one.id).unwrap());
     assert!(ids.into_iter().all(|id| id.get_version_num() == 7), "a UUIDv7 each");
 }
 
