@@ -422,6 +422,226 @@ const BAD: &[(&str, &str, &str)] = &[
         "origin = \"https://tools.example.com\"\nlisten = \"127.0.0.1:1\"",
         "4:1: duplicate key",
     ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"x-client-cert\", peers = [] }",
+        "3:65: gate.client_certificate_header.peers: believes nobody, so that no certificate is ever passed on",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"content-length\", peers = [\"10.0.0.0/8\"] }",
+        "3:40: gate.client_certificate_header.header: `content-length` belongs to the connection or frames the message: the gate sets it itself",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"x-client-cert\", peers = [\"proxy.internal\"] }",
+        "3:66: gate.client_certificate_header.peers[0]: `proxy.internal` is not a network",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"x-client-cert\" }",
+        "3:29: gate.client_certificate_header.peers: missing: this key is required",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"x client cert\", peers = [\"10.0.0.0/8\"] }",
+        "3:40: gate.client_certificate_header.header: `x client cert` is not a header name",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { header = \"x-client-cert\", peers = [\"10.0.0.0/8\"], verify = true }",
+        "3:81: gate.client_certificate_header.verify: unknown key `verify`",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = { peers = [\"10.0.0.0/8\"], verified = \"yes\" }",
+        "3:66: gate.client_certificate_header.verified: expected true or false, found string",
+    ),
+    (
+        r#"listen = "127.0.0.1:8443""#,
+        "listen = \"127.0.0.1:8443\"\nclient_certificate_header = \"x-client-cert\"",
+        "3:29: gate.client_certificate_header: expected a table, found string",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = [\"as.example.com/statuses\"]",
+        "6:22: issuer[0].status_list_hosts[0]: `as.example.com/statuses` is not an authority",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = [\"gate@as.example.com\"]",
+        "6:22: issuer[0].status_list_hosts[0]: `gate@as.example.com` is not an authority",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = \"as.example.com\"",
+        "6:21: issuer[0].status_list_hosts: expected an array of strings (authority), found string",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = [\"*.example.com\"]",
+        "6:22: issuer[0].status_list_hosts[0]: `*.example.com` is not an authority",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus = \"require\"",
+        "6:10: issuer[0].status: `require` is not one of `if_present`, `required`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { client_id = \"g\", secret = { env = \"S\" } }",
+        "6:17: issuer[0].introspection.endpoint: missing: this key is required",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"http://as.example.com/i\", client_id = \"g\", secret = { env = \"S\" } }",
+        "6:30: issuer[0].introspection.endpoint: `http://as.example.com/i` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", secret = { env = \"S\" } }",
+        "6:17: issuer[0].introspection.client_id: missing: this key is required",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", secret = { env = \"S\" }, key = \"k\" }",
+        "6:17: issuer[0].introspection: exactly one of `secret`, `key` and `client_certificate` says who asks",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", client_key = \"k\", key = \"a\" }",
+        "6:17: issuer[0].introspection: `client_certificate` and `client_key` stand together",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", secret = \"hunter2\" }",
+        "6:84: issuer[0].introspection.secret: expected a table, found string",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\ndelegation = {}",
+        "6:14: issuer[0].delegation: accepts delegated tokens that live longer than 15 minutes and cannot be revoked by it",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { max_depth = 0 }",
+        "7:28: issuer[0].delegation.max_depth: expected a whole number from 1 to 8",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { aoa_chain = \"structural\" }",
+        "7:28: issuer[0].delegation.aoa_chain: `structural` is for issuers whose `profile` is `open-agent-auth`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { delegator_signature = \"required\" }",
+        "7:38: issuer[0].delegation.delegator_signature: `required` is not one of `ignore`, `verify`, `require`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { max_age = \"0s\" }",
+        "7:26: issuer[0].delegation.max_age: `0s` is out of range: from 1s to 365d",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"16m\"\ndelegation = {}",
+        "7:14: issuer[0].delegation: accepts delegated tokens that live longer than 15 minutes and cannot be revoked by it",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { depth = 3 }",
+        "7:16: issuer[0].delegation.depth: unknown key `depth`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nproofs = [\"mtls\"]",
+        "12:11: resource[0].proofs[0]: no caller can ever show a certificate here",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nproofs = [\"wimse\"]",
+        "12:11: resource[0].proofs[0]: `wimse` is not one of `dpop`, `mtls`, `wpt`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nproofs = [\"dpop\", \"mTLS\"]",
+        "12:19: resource[0].proofs[1]: `mTLS` is not one of `dpop`, `mtls`, `wpt`",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\ndpop_algorithms = [\"RS512\"]",
+        "12:20: resource[0].dpop_algorithms[0]: `RS512` is not a supported algorithm",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\ndpop_algorithms = []",
+        "12:19: resource[0].dpop_algorithms: allows no algorithm, so that nothing is ever valid",
+    ),
+    (
+        r#"upstream = "shop""#,
+        "upstream = \"shop\"\nproofs = \"dpop\"",
+        "12:10: resource[0].proofs: expected an array of `dpop`, `mtls`, `wpt`, found string",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"idp.example.com\"\njwks_file = \"a\"",
+        "17:10: workload_issuer[0].issuer: `idp.example.com` is not the URI of an issuer",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://IDP.example.com\"\njwks_file = \"a\"",
+        "17:10: workload_issuer[0].issuer: `https://IDP.example.com` is not the URI of an issuer",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"",
+        "16:1: workload_issuer[0]: needs `jwks_file` or `jwks_uri`: a trust domain has no metadata to find its keys by",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\njwks_file = \"a\"",
+        "16:1: workload_issuer[0].issuer: missing: this key is required",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\ntrust_domain = \"wimse://td\"\njwks_file = \"a\"",
+        "18:16: workload_issuer[0].trust_domain: `wimse://td` is not a trust domain",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_uri = \"http://idp.example.com/jwks\"",
+        "18:12: workload_issuer[0].jwks_uri: `http://idp.example.com/jwks` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\njwks_uri = \"https://idp.example.com/jwks\"",
+        "19:12: workload_issuer[0].jwks_uri: keys come from `jwks_file` or from `jwks_uri`, not from both",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\nalgorithms = [\"HS256\"]",
+        "19:15: workload_issuer[0].algorithms[0]: `HS256` is symmetric: who can verify with it can also forge",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\nalgorithms = []",
+        "19:14: workload_issuer[0].algorithms: allows no algorithm, so that nothing is ever valid",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\nleeway = \"3m\"",
+        "19:10: workload_issuer[0].leeway: `3m` is out of range: from 0s to 2m",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\ntrust = \"td\"",
+        "19:1: workload_issuer[0].trust: unknown key `trust`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"b\"",
+        "20:10: workload_issuer[1].issuer: this issuer is already on line 17",
+    ),
 ];
 
 #[test]
