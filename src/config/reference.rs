@@ -275,7 +275,7 @@ pub const KEYS: &[Key] = &[
     key("audit", "max_wait", Duration(1, MINUTE), Default("250ms"), "How long a call waits for its record to be durable; then it is refused. A disk that takes longer is failing."),
     key("audit", "segment_bytes", Size(64 * KIB, 64 * GIB), Default("256MiB"), "Size at which a new segment begins. Searched in a second, few files in a year."),
     key("audit", "segment_age", Duration(SECOND, 366 * DAY), Default("24h"), "Age at which a new segment begins. Retention is by the day."),
-    key("audit", "queue_records", Count(1, 10_000_000), Default("8192"), "Records that may wait for the disk. A quarter of a second at full load."),
+    key("audit", "queue_records", Count(1, 10_000_000), Default("8192"), "Records that may wait for the disk; with so many, a call waits up to `max_wait` for room and is then refused. A quarter of a second at full load."),
     key("audit", "queue_bytes", Size(64 * KIB, 4 * GIB), Default("16MiB"), "Bytes that may wait for the disk. 2 KiB for each of the records."),
     key("audit", "tag_key", Table("audit.tag_key"), Without("made in the directory"), "The key of keyed hashes of personal values; exactly one of `file` and `env`. Share it between gates to recognize a subject across their logs."),
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),

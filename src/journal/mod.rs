@@ -3,10 +3,12 @@
 mod batch;
 pub mod disk;
 pub mod floods;
+mod queue;
 pub mod reader;
 pub mod recovery;
 pub mod segment;
 pub mod stamp;
 pub mod tag_key;
+mod tail;
 pub mod uses;
 pub mod writer;

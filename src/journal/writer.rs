@@ -14,9 +14,9 @@ use std::{fmt, io};
 
 use super::batch::{Batch, DURABLE, FAILED};
 use super::disk::{Disk, Files};
+use super::queue::{Queue, Work};
 use super::recovery::{self, OpenError, Recovered};
-use super::stamp::Stamp;
-use crate::audit::line;
+use super::tail::Tail;
 use crate::audit::record::{Body, Effect, Ending, Gap, Kept, Outcome, Start, Stop};
 use crate::audit::tag::{Tag, Tagger};
 use crate::config::{Audit, Durability};
@@ -73,6 +73,23 @@ impl AppendError {
     }
 }
 
+/// Why a record is not in the queue.
+enum NotQueued {
+    /// There is no room before this batch is written.
+    Full(Arc<Batch>),
+    /// The log is closed or has failed.
+    Unavailable,
+}
+
+impl From<NotQueued> for AppendError {
+    fn from(error: NotQueued) -> Self {
+        match error {
+            NotQueued::Full(_) => Self::Overloaded,
+            NotQueued::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
 /// Numbers for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -99,47 +116,6 @@ struct Shared {
     max_records: usize,
     max_bytes: usize,
     tagger: Tagger,
-}
-
-struct Queue {
-    lines: Vec<u8>,
-    records: usize,
-    first_seq: u64,
-    next_seq: u64,
-    stamp: Stamp,
-    /// `,"log":"…","ep":N,` as it stands in every line of this epoch.
-    middle: Box<[u8]>,
-    batch: Arc<Batch>,
-    /// Somebody waits for what is queued.
-    urgent: bool,
-    /// The thread sleeps and must be woken.
-    parked: bool,
-    closing: bool,
-    /// The `stop` record is queued; nothing comes after it.
-    stopped: bool,
-    failure: Option<Box<str>>,
-    /// Since when the thread has been writing.
-    writing: Option<Instant>,
-    open: u64,
-    lost: Lost,
-    syncs: u64,
-}
-
-/// What the thread writes at one time.
-struct Work {
-    lines: Vec<u8>,
-    records: usize,
-    first_seq: u64,
-    batch: Arc<Batch>,
-}
-
-/// Records that could not be queued, until a gap record says so.
-#[derive(Default)]
-struct Lost {
-    count: u64,
-    from: Timestamp,
-    to: Timestamp,
-    total: u64,
 }
 
 impl Journal {
@@ -237,8 +213,12 @@ impl Journal {
     /// Writes a record and returns when it is kept as configured: on the disk in `sync`, queued in
     /// `batched`. A record that opens a call is closed again when this fails or is given up.
     pub async fn append(&self, now: Timestamp, record: &impl Body) -> Result<Receipt, AppendError> {
-        let (seq, batch) = self.0.push(now, record, self.0.kept == Kept::Sync)?;
-        if self.0.kept == Kept::Sync {
+        let urgent = self.0.kept == Kept::Sync;
+        let (seq, batch) = match self.0.push(now, record, urgent) {
+            Err(NotQueued::Full(batch)) => self.queue_later(now, record, urgent, batch).await?,
+            queued => queued?,
+        };
+        if urgent {
             let mut waiting = Waiting { journal: self, seq, record, settled: false };
             let state = tokio::time::timeout(self.0.max_wait, batch.wait()).await;
             waiting.settled = state == Ok(DURABLE);
@@ -247,6 +227,27 @@ impl Journal {
             }
         }
         Ok(Receipt { seq })
+    }
+
+    /// Waits until what fills the queue is written. A full queue is most often a burst that the disk
+    /// takes in a moment; only where it does not within `max_wait` is the call refused.
+    async fn queue_later(
+        &self,
+        now: Timestamp,
+        record: &impl Body,
+        urgent: bool,
+        mut before: Arc<Batch>,
+    ) -> Result<(u64, Arc<Batch>), AppendError> {
+        let queued = async {
+            loop {
+                before.wait().await;
+                before = match self.0.push(now, record, urgent) {
+                    Err(NotQueued::Full(batch)) => batch,
+                    queued => return Ok(queued?),
+                };
+            }
+        };
+        tokio::time::timeout(self.0.max_wait, queued).await.unwrap_or(Err(AppendError::Overloaded))
     }
 
     /// Queues a record that nobody waits for. It is written within the interval; when the queue is
@@ -351,7 +352,7 @@ impl Shared {
         now: Timestamp,
         record: &impl Body,
         urgent: bool,
-    ) -> Result<(u64, Arc<Batch>), AppendError> {
+    ) -> Result<(u64, Arc<Batch>), NotQueued> {
         SCRATCH.with_borrow_mut(|body| {
             body.clear();
             record.write(body);
@@ -359,12 +360,17 @@ impl Shared {
             let is_note = !urgent && !matches!(record.effect(), Effect::Opens(_));
             let measure = if is_note { NOTES } else { 1 };
             if queue.failure.is_some() || queue.closing {
-                return Err(AppendError::Unavailable);
+                return Err(NotQueued::Unavailable);
             }
             if queue.records >= self.max_records.saturating_mul(measure)
                 || queue.lines.len() >= self.max_bytes.saturating_mul(measure)
             {
-                return Err(AppendError::Overloaded);
+                let batch = Arc::clone(&queue.batch);
+                queue.urgent = true;
+                if std::mem::replace(&mut queue.parked, false) {
+                    self.wake.notify_one();
+                }
+                return Err(NotQueued::Full(batch));
             }
             let was_empty = queue.lines.is_empty();
             let seq = queue.add(now, body);
@@ -470,173 +476,6 @@ impl Shared {
         queue.writing = None;
         queue.lines = Vec::new();
         queue.batch.resolve(FAILED);
-    }
-}
-
-impl Queue {
-    fn new(name: &str, recovered: &Recovered) -> Self {
-        let mut middle = b",\"log\":".to_vec();
-        line::string(&mut middle, name);
-        middle.extend_from_slice(b",\"ep\":");
-        line::number(&mut middle, recovered.next_epoch);
-        middle.push(b',');
-        Self {
-            lines: Vec::new(),
-            records: 0,
-            first_seq: recovered.next_seq,
-            next_seq: recovered.next_seq,
-            stamp: Stamp::default(),
-            middle: middle.into(),
-            batch: Arc::new(Batch::new()),
-            urgent: false,
-            parked: false,
-            closing: false,
-            stopped: false,
-            failure: None,
-            writing: None,
-            open: 0,
-            lost: Lost::default(),
-            syncs: 0,
-        }
-    }
-
-    /// Appends one line: the prefix that is given here, then the members of the record.
-    fn add(&mut self, now: Timestamp, body: &[u8]) -> u64 {
-        let seq = self.next_seq;
-        self.lines.extend_from_slice(b"{\"v\":1,\"seq\":");
-        line::number(&mut self.lines, seq);
-        let behind = self.stamp.write(now, &mut self.lines);
-        self.lines.extend_from_slice(&self.middle);
-        if behind > 0 {
-            self.lines.extend_from_slice(b"\"clk\":");
-            line::number(&mut self.lines, behind);
-            self.lines.push(b',');
-        }
-        self.lines.extend_from_slice(body);
-        self.lines.extend_from_slice(b"}\n");
-        self.next_seq += 1;
-        self.records += 1;
-        seq
-    }
-
-    fn follow(&mut self, effect: Effect<'_>) {
-        match effect {
-            Effect::Closes => self.open = self.open.saturating_sub(1),
-            Effect::None => {}
-            Effect::Opens(_) => self.open += 1,
-        }
-    }
-
-    fn take(&mut self) -> Work {
-        self.urgent = false;
-        Work {
-            lines: std::mem::take(&mut self.lines),
-            records: std::mem::take(&mut self.records),
-            first_seq: std::mem::replace(&mut self.first_seq, self.next_seq),
-            batch: std::mem::replace(&mut self.batch, Arc::new(Batch::new())),
-        }
-    }
-
-    fn lose(&mut self, now: Timestamp, record: &impl Body) {
-        self.follow(record.effect());
-        if self.lost.count == 0 {
-            self.lost.from = now;
-        }
-        self.lost.to = now;
-        self.lost.count += 1;
-        self.lost.total += 1;
-    }
-
-    fn tell_gap(&mut self) {
-        let gap = Gap {
-            at_most: Some(std::mem::take(&mut self.lost.count)),
-            from: self.lost.from,
-            to: self.lost.to,
-            why: "queue_full",
-            set_aside: None,
-        };
-        self.add_record(gap.to, &gap);
-    }
-
-    /// Adds a record of the journal's own, whatever the bounds.
-    fn add_record(&mut self, now: Timestamp, record: &impl Body) {
-        let mut body = Vec::new();
-        record.write(&mut body);
-        self.add(now, &body);
-    }
-}
-
-/// The end of the log, owned by the thread.
-struct Tail<D> {
-    disk: D,
-    /// Length of the current segment, and when it began; none before the first.
-    segment: Option<(u64, Timestamp)>,
-    max_bytes: u64,
-    max_age: Duration,
-    /// In `batched` nobody waits for the disk: it is synced once in an interval, and at the end.
-    is_patient: bool,
-    interval: Duration,
-    synced: Instant,
-    owes_sync: bool,
-    /// Held as long as the log is open: another process refuses to append.
-    _lock: Option<File>,
-}
-
-impl<D: Disk> Tail<D> {
-    fn new(
-        config: &Audit,
-        recovered: &Recovered,
-        now: Timestamp,
-        disk: D,
-        lock: Option<File>,
-    ) -> Self {
-        // After an unclean end the kernel may still show pages that never reached the disk, so nothing
-        // is appended to that segment any more.
-        let segment = recovered.segment.as_ref().filter(|_| recovered.previous_clean == Some(true));
-        Self {
-            disk,
-            segment: segment.map(|segment| (segment.length, segment.began.min(now))),
-            max_bytes: config.segment_bytes,
-            max_age: config.segment_age,
-            is_patient: config.durability == Durability::Batched,
-            interval: config.interval,
-            synced: clock::instant(),
-            owes_sync: false,
-            _lock: lock,
-        }
-    }
-
-    fn write(&mut self, lines: &[u8], first_seq: u64, now: Timestamp) -> io::Result<()> {
-        let size = u64::try_from(lines.len()).unwrap_or(u64::MAX);
-        let (length, began) = match self.segment {
-            Some((length, began))
-                if length + size <= self.max_bytes && now.since(began) < self.max_age =>
-            {
-                (length, began)
-            }
-            // A crash here leaves an empty segment, which recovery takes for what it is.
-            _ => {
-                if self.owes_sync {
-                    self.sync()?;
-                }
-                self.disk.begin(first_seq)?;
-                (0, now)
-            }
-        };
-        self.segment = Some((length + size, began));
-        // A crash here leaves a torn line, which recovery cuts off: nobody was told that it is kept.
-        self.disk.append(lines)?;
-        if self.is_patient && clock::instant().duration_since(self.synced) < self.interval {
-            self.owes_sync = true;
-            return Ok(());
-        }
-        self.sync()
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.owes_sync = false;
-        self.synced = clock::instant();
-        self.disk.sync()
     }
 }
 

@@ -237,30 +237,90 @@ async fn a_call_without_an_outcome_is_closed_as_interrupted_at_the_next_start() 
     assert_dense(&lines);
 }
 
-#[tokio::test]
-async fn a_full_queue_refuses_calls_counts_notes_and_says_so_in_a_gap() {
-    let directory = tempfile::tempdir().unwrap();
+/// Real files behind a gate that the test opens: a disk that hangs.
+struct Hanging {
+    files: Files,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Disk for Hanging {
+    fn begin(&mut self, first_seq: u64) -> io::Result<()> {
+        self.files.begin(first_seq)
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (hangs, opened) = &*self.gate;
+        drop(opened.wait_while(hangs.lock().unwrap(), |hangs| *hangs).unwrap());
+        self.files.append(lines)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.files.sync()
+    }
+}
+
+/// A `batched` log with room for four records, and what makes its disk hang.
+fn narrow(directory: &Path, max_wait: Duration) -> (Journal, impl Fn(bool)) {
     let bounds = Audit {
         queue_records: 4,
         durability: Durability::Batched,
-        interval: Duration::from_millis(200),
-        ..config(directory.path())
+        interval: Duration::from_millis(100),
+        max_wait,
+        ..config(directory)
     };
-    let (journal, _) =
-        Journal::open(&bounds, Tagger::new(b"key"), "digest", Timestamp::from_seconds(100))
-            .unwrap();
+    let recovered = recovery::recover(directory).unwrap();
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let disk = Hanging { files: Files::open(directory, None).unwrap(), gate: Arc::clone(&gate) };
+    let now = Timestamp::from_seconds(100);
+    let tagger = Tagger::new(b"key");
+    let journal = Journal::start(&bounds, tagger, "digest", now, &recovered, disk, None).unwrap();
+    let hang = move |hangs| {
+        *gate.0.lock().unwrap() = hangs;
+        gate.1.notify_all();
+    };
+    (journal, hang)
+}
+
+#[tokio::test]
+async fn a_full_queue_makes_calls_wait_for_the_disk_and_loses_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, _) = narrow(directory.path(), Duration::from_secs(30));
+    let mut calls = tokio::task::JoinSet::new();
+    for task in 0..16 {
+        let journal = journal.clone();
+        calls.spawn(async move {
+            for n in 0..50 {
+                let id = format!("{task}-{n}");
+                journal.append(Timestamp::from_seconds(101), &decision(&id)).await.unwrap();
+            }
+        });
+    }
+    calls.join_all().await;
+    journal.close();
+    let lines = lines(directory.path());
+    assert_eq!(lines.iter().filter(|line| line["type"] == "decision").count(), 800);
+    assert_dense(&lines);
+}
+
+#[tokio::test]
+async fn a_queue_that_stays_full_refuses_calls_counts_notes_and_says_so_in_a_gap() {
+    let directory = tempfile::tempdir().unwrap();
+    let (journal, hang) = narrow(directory.path(), Duration::from_millis(20));
+    hang(true);
     let now = Timestamp::from_seconds(101);
     let mut refused = 0;
-    for n in 0..10 {
+    for n in 0..12 {
         let id = n.to_string();
         refused +=
             usize::from(journal.append(now, &decision(&id)).await == Err(AppendError::Overloaded));
     }
-    assert!(refused > 0);
+    // At most four are in the hands of the thread and four in the queue.
+    assert!(refused >= 4, "{refused}");
     for _ in 0..20 {
         journal.note(now, &Outcome::bare(1, "x", Ending::Success, None));
     }
     assert!(journal.stats().lost > 0);
+    hang(false);
     journal.close();
     let lines = lines(directory.path());
     let told: u64 = lines
