@@ -1,3 +1,6 @@
-//! The policy decision: how what a token grants and what bounds it combine.
+//! The policy decision: how what a token grants and what bounds it combine, and the engines that evaluate
+//! policies written in a language.
 
 pub mod algebra;
+pub mod cache;
+pub mod engine;
