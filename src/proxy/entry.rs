@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::request::Parts;
 use uuid::{NoContext, Uuid};
 
-use super::headers::Caller;
+use super::headers::{Caller, TRACEPARENT};
 use crate::audit::record::{
     Agent, Basis, Decision, Http, Operation, Proof, Token, Trail, Unverified,
 };
@@ -66,7 +66,7 @@ pub struct Trace {
 impl Trace {
     /// Continues the trace of a well-formed `traceparent`; the span is the end of the decision's id.
     pub fn continued(headers: &HeaderMap, id: &DecisionId) -> Option<Self> {
-        let value = headers.get("traceparent")?.to_str().ok()?;
+        let value = headers.get(TRACEPARENT)?.to_str().ok()?;
         let is_hex =
             |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let mut parts = value.split('-');

@@ -274,7 +274,7 @@ impl Gate {
     }
 
     fn audit_id(&self, receipt: &Receipt) -> String {
-        format!("{}/{}", self.0.journal.name(), receipt.seq())
+        [self.0.journal.name(), "/", itoa::Buffer::new().format(receipt.seq())].concat()
     }
 }
 

@@ -248,11 +248,10 @@ pub fn client_certificate(
 /// Tells the upstream by which way the request came.
 pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority: &str) {
     let proto = if gate.origin.secure { "https" } else { "http" };
-    // Writing to a string does not fail.
     let mut text = String::with_capacity(128);
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Legacy) {
         if let Some(address) = caller.address {
-            write!(text, "{address}").unwrap_or_default();
+            push_address(&mut text, address);
             insert(headers, X_FORWARDED_FOR, &text);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
@@ -260,16 +259,35 @@ pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority:
     }
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Standard) {
         text.clear();
+        text.push_str("for=");
         match caller.address {
-            Some(IpAddr::V4(address)) => write!(text, "for={address}"),
-            Some(IpAddr::V6(address)) => write!(text, "for=\"[{address}]\""),
-            None => text.write_str("for=unknown"),
+            Some(address @ IpAddr::V4(_)) => push_address(&mut text, address),
+            Some(address @ IpAddr::V6(_)) => {
+                text.push_str("\"[");
+                push_address(&mut text, address);
+                text.push_str("]\"");
+            }
+            None => text.push_str("unknown"),
         }
-        .unwrap_or_default();
         for part in [";host=\"", authority, "\";proto=", proto] {
             text.push_str(part);
         }
         insert(headers, header::FORWARDED, &text);
+    }
+}
+
+fn push_address(text: &mut String, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (n, octet) in v4.octets().into_iter().enumerate() {
+                if n > 0 {
+                    text.push('.');
+                }
+                text.push_str(itoa::Buffer::new().format(octet));
+            }
+        }
+        // Writing to a string does not fail.
+        IpAddr::V6(v6) => write!(text, "{v6}").unwrap_or_default(),
     }
 }
 

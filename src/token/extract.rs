@@ -61,9 +61,19 @@ impl fmt::Debug for Proofs<'_> {
 }
 
 /// The headers of a workload identity token, by its draft and by the public reference implementation.
-const IDENTITY: [&str; 2] = ["workload-identity-token", "x-workload-identity"];
+static IDENTITY: [HeaderName; 2] = [
+    HeaderName::from_static("workload-identity-token"),
+    HeaderName::from_static("x-workload-identity"),
+];
 /// The headers of a workload's proof.
-const PROOF: [&str; 2] = ["workload-proof-token", "x-workload-proof"];
+static PROOF: [HeaderName; 2] = [
+    HeaderName::from_static("workload-proof-token"),
+    HeaderName::from_static("x-workload-proof"),
+];
+/// RFC 9449 §4.1.
+static DPOP: HeaderName = HeaderName::from_static("dpop");
+/// draft-ietf-oauth-transaction-tokens.
+static TRANSACTION: HeaderName = HeaderName::from_static("txn-token");
 
 /// Finds the token in `Authorization` or in the token header, and what proves who presents it. The query
 /// must not hold a token (RFC 9700 §4.3.2), and the body is never searched.
@@ -77,8 +87,8 @@ pub fn extract<'a>(
         return Err(Denial::about(Reason::TokenInQuery, "access_token"));
     }
     let several = Denial::about(Reason::CredentialsSeveral, "authorization");
-    let authorization = only(headers, header::AUTHORIZATION.as_str(), several)?;
-    let beside = only(headers, token_header.as_str(), several)?;
+    let authorization = only(headers, &header::AUTHORIZATION, several)?;
+    let beside = only(headers, token_header, several)?;
     let (scheme, token, proof) = match (authorization, beside) {
         (None, None) => return Err(Reason::TokenAbsent.into()),
         (None, Some(token)) => (Scheme::Bearer, token, None),
@@ -100,22 +110,27 @@ pub fn extract<'a>(
 }
 
 fn proofs<'a>(headers: &'a HeaderMap, proof: Option<&'a str>) -> Result<Proofs<'a>, Denial> {
-    let one_of = |names: [&'static str; 2]| {
-        let several = Denial::about(Reason::CredentialsSeveral, names[0]);
-        match (only(headers, names[0], several)?, only(headers, names[1], several)?) {
+    let one_of = |names: &'static [HeaderName; 2]| {
+        let [one, other] = names;
+        let several = Denial::about(Reason::CredentialsSeveral, one.as_str());
+        match (only(headers, one, several)?, only(headers, other, several)?) {
             (Some(_), Some(_)) => Err(several),
             (one, other) => Ok(one.or(other)),
         }
     };
-    let workload_proof = match (one_of(PROOF)?, proof) {
-        (Some(_), Some(_)) => return Err(Denial::about(Reason::CredentialsSeveral, PROOF[0])),
+    let workload_proof = match (one_of(&PROOF)?, proof) {
+        (Some(_), Some(_)) => {
+            return Err(Denial::about(Reason::CredentialsSeveral, "workload-proof-token"));
+        }
         (one, other) => one.or(other),
     };
-    let twice = |name| Denial::about(Reason::HeaderDuplicate, name);
+    let once = |name: &'static HeaderName| {
+        only(headers, name, Denial::about(Reason::HeaderDuplicate, name.as_str()))
+    };
     Ok(Proofs {
-        dpop: only(headers, "dpop", twice("dpop"))?,
-        transaction: only(headers, "txn-token", twice("txn-token"))?,
-        workload: one_of(IDENTITY)?,
+        dpop: once(&DPOP)?,
+        transaction: once(&TRANSACTION)?,
+        workload: one_of(&IDENTITY)?,
         workload_proof,
         ..Proofs::default()
     })
@@ -125,7 +140,7 @@ fn proofs<'a>(headers: &'a HeaderMap, proof: Option<&'a str>) -> Result<Proofs<'
 /// nothing, and is no token.
 fn only<'a>(
     headers: &'a HeaderMap,
-    name: &str,
+    name: &HeaderName,
     several: Denial,
 ) -> Result<Option<&'a str>, Denial> {
     let mut lines = headers.get_all(name).iter();
