@@ -27,7 +27,7 @@ use crate::journal::{tag_key, uses};
 use crate::proxy::connection::Settings;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::{Bound, Entrance};
-use crate::proxy::serving::Serving;
+use crate::proxy::serving::{Lasting, Serving};
 use crate::proxy::tls::Tls;
 use crate::proxy::upstream::Stats;
 use crate::runtime::clock;
@@ -83,9 +83,7 @@ struct Engine {
     serving: Arc<ArcSwap<Serving>>,
     journal: Journal,
     floods: Arc<Floods>,
-    metrics: Arc<Metrics>,
-    revocations: Arc<Revocations>,
-    replay: Arc<Replay>,
+    lasting: Lasting,
     tls: Option<Arc<Tls>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
@@ -197,25 +195,15 @@ impl Server {
         }
         let config = Arc::new(config);
         let revocations = Arc::new(Revocations::open(&config.revocations, Signal::default())?);
-        let metrics = Arc::new(Metrics::new());
-        let serving = Serving::build(
-            Arc::clone(&config),
-            &revocations,
-            &replay,
-            None,
-            &environment,
-            &metrics,
-        )
-        .await?;
+        let lasting = Lasting { revocations, replay, metrics: Arc::new(Metrics::new()) };
+        let serving = Serving::build(Arc::clone(&config), &lasting, None, &environment).await?;
         let tls = config.gate.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let engine = Arc::new(Engine {
             file: file.to_owned(),
-            metrics,
             serving: Arc::new(ArcSwap::from_pointee(serving)),
             journal: journal.clone(),
             floods: Arc::new(Floods::new(config.limits.refusals_per_source)),
-            revocations,
-            replay,
+            lasting,
             tls: tls.clone(),
             reloading: tokio::sync::Mutex::default(),
         });
@@ -248,7 +236,7 @@ impl Server {
             Arc::clone(&engine.serving),
             engine.journal.clone(),
             Arc::clone(&engine.floods),
-            Arc::clone(&engine.metrics),
+            Arc::clone(&engine.lasting.metrics),
         );
         if let Some(settings) = &config.admin {
             let admin = Admin::bind(&settings.listen).await?;
@@ -306,16 +294,9 @@ impl Engine {
         let current = self.serving.load_full();
         let (old, new) = (current.snapshot.config.digest.clone(), config.digest.clone());
         warn_of_restart(&current.snapshot.config, &config);
-        let next = Serving::build(
-            Arc::new(config),
-            &self.revocations,
-            &self.replay,
-            Some(&current),
-            &environment,
-            &self.metrics,
-        )
-        .await
-        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        let next = Serving::build(Arc::new(config), &self.lasting, Some(&current), &environment)
+            .await
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         if let Some(tls) = &self.tls {
             tls.refresh().map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         }
@@ -412,33 +393,37 @@ impl Engine {
 
     fn register_gauges(self: &Arc<Self>, entrance: &Entrance) {
         let entrance = entrance.clone();
-        self.metrics.gauge(
+        self.lasting.metrics.gauge(
             "opgate_connections_open",
             "Connections of callers that are open",
             move || float(entrance.open()),
         );
         let journal = self.journal.clone();
-        self.metrics.gauge(
+        self.lasting.metrics.gauge(
             "opgate_audit_queued_records",
             "Records that wait for the disk",
             move || float(journal.stats().queued),
         );
         let journal = self.journal.clone();
-        self.metrics.gauge(
+        self.lasting.metrics.gauge(
             "opgate_audit_lost_records",
             "Records that were counted instead of kept",
             move || wide(journal.stats().lost),
         );
         let journal = self.journal.clone();
-        self.metrics.gauge("opgate_audit_next_seq", "The number of the next record", move || {
-            wide(journal.stats().next_seq)
-        });
+        self.lasting.metrics.gauge(
+            "opgate_audit_next_seq",
+            "The number of the next record",
+            move || wide(journal.stats().next_seq),
+        );
         let journal = self.journal.clone();
-        self.metrics.gauge("opgate_audit_syncs", "Times that the disk was synced", move || {
-            wide(journal.stats().syncs)
-        });
-        let revocations = Arc::clone(&self.revocations);
-        self.metrics.gauges(
+        self.lasting.metrics.gauge(
+            "opgate_audit_syncs",
+            "Times that the disk was synced",
+            move || wide(journal.stats().syncs),
+        );
+        let revocations = Arc::clone(&self.lasting.revocations);
+        self.lasting.metrics.gauges(
             "opgate_revocations",
             "Revocations of the operator that are in force",
             "kind",
@@ -447,14 +432,14 @@ impl Engine {
                 counts.into_iter().map(|(kind, count)| (kind.word().into(), float(count))).collect()
             },
         );
-        let replay = Arc::clone(&self.replay);
-        self.metrics.gauge(
+        let replay = Arc::clone(&self.lasting.replay);
+        self.lasting.metrics.gauge(
             "opgate_proofs_remembered",
             "Used proofs that are remembered",
             move || float(replay.held()),
         );
-        let replay = Arc::clone(&self.replay);
-        self.metrics.gauge(
+        let replay = Arc::clone(&self.lasting.replay);
+        self.lasting.metrics.gauge(
             "opgate_proofs_turned_away",
             "Calls refused because no further used proof could be remembered",
             move || wide(replay.turned_away()),
@@ -465,7 +450,7 @@ impl Engine {
     /// How old the news is that tokens were taken back, and how the issuers answered.
     fn register_liveness_gauges(&self) {
         let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
+        self.lasting.metrics.gauges(
             "opgate_revocation_feed_age_seconds",
             "Time since an issuer's feed of revocations was confirmed",
             "issuer",
@@ -478,7 +463,7 @@ impl Engine {
             },
         );
         let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
+        self.lasting.metrics.gauges(
             "opgate_status_list_age_seconds",
             "Time since the oldest status list of an issuer was fetched",
             "issuer",
@@ -491,7 +476,7 @@ impl Engine {
             },
         );
         let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
+        self.lasting.metrics.gauges(
             "opgate_introspections",
             "Introspections since the configuration was loaded, by what the issuer said",
             "result",
@@ -501,7 +486,7 @@ impl Engine {
             },
         );
         let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
+        self.lasting.metrics.gauges(
             "opgate_liveness_failures",
             "Lists, feeds and answers that an issuer did not give since the configuration was loaded",
             "issuer",
@@ -515,7 +500,7 @@ impl Engine {
     fn register_labelled_gauges(&self) {
         self.register_liveness_gauges();
         let serving = Arc::clone(&self.serving);
-        self.metrics.gauges(
+        self.lasting.metrics.gauges(
             "opgate_issuer_keys_age_seconds",
             "Time since an issuer's keys were confirmed",
             "issuer",
@@ -529,7 +514,7 @@ impl Engine {
         );
         for (name, help, of) in UPSTREAM_GAUGES {
             let serving = Arc::clone(&self.serving);
-            self.metrics.gauges(name, help, "upstream", move || {
+            self.lasting.metrics.gauges(name, help, "upstream", move || {
                 let serving = serving.load();
                 let upstreams = serving.upstreams.iter();
                 upstreams
@@ -546,9 +531,9 @@ impl Engine {
         let ready = move || engine.not_ready(&drain);
         admin::State {
             host: config.gate.origin.authority.to_string(),
-            metrics: Arc::clone(&self.metrics),
+            metrics: Arc::clone(&self.lasting.metrics),
             ready: Box::new(ready),
-            desk: Desk::new(Arc::clone(&self.revocations), self.journal.clone()),
+            desk: Desk::new(Arc::clone(&self.lasting.revocations), self.journal.clone()),
             reload: Box::new(move || {
                 let engine = Arc::clone(&reloader);
                 Box::pin(async move { engine.reload().await })

@@ -36,6 +36,17 @@ pub struct Serving {
     _watching: Vec<super::upstream::Watching>,
 }
 
+/// What outlives every configuration: one of each for the process, whatever is reloaded.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    /// The operator's revocations.
+    pub revocations: Arc<Revocations>,
+    /// The proofs that were used.
+    pub replay: Arc<Replay>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
 /// Why a configuration cannot be put to work.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -70,14 +81,13 @@ impl Serving {
     /// what is configured as before is taken over.
     pub async fn build(
         config: Arc<Config>,
-        revocations: &Arc<Revocations>,
-        replay: &Arc<Replay>,
+        lasting: &Lasting,
         previous: Option<&Self>,
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
-        metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
         let known = previous.map(|previous| &*previous.facts);
+        let Lasting { revocations, replay, metrics } = lasting;
         let facts = Arc::new(Store::new(&config, revocations, replay, environment, known)?);
         facts.prime().await;
         Ok(Self {
