@@ -20,7 +20,8 @@ pub(super) fn issuers(tables: &[Section<'_>], into: &mut Reading<'_>) -> Option<
 }
 
 fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Option<IssuerConfig> {
-    let id = into.one(section, "issuer", |text| secured(text).map(|()| Box::<str>::from(text)));
+    let id = into
+        .one(section, "issuer", |text| secured(text, Harm::Keys).map(|()| Box::<str>::from(text)));
     if let Some((text, place)) = section.text("issuer") {
         into.unique(seen, text.to_owned(), &place, "this issuer");
     }
@@ -77,7 +78,7 @@ fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
 /// The address of the one question that is asked of the service.
 fn binding_service(section: &Section<'_>, into: &mut Reading<'_>) -> Option<http::Uri> {
     into.one(section, "binding_service", |text| {
-        secured(text)?;
+        secured(text, Harm::Answers)?;
         let base = text.strip_suffix('/').unwrap_or(text);
         uri(&format!("{base}/api/v1/bindings/get"))
     })
@@ -135,16 +136,10 @@ fn delegations(
             "leave it out: only that profile has records whose signature means nothing",
         );
     }
-    let schemes = match section.texts("agent_id_schemes") {
-        set if section.has("agent_id_schemes") => {
-            set.into_iter().map(|(text, _)| text.into()).collect()
-        }
-        _ => ["wit", "spiffe", "wimse"].map(Into::into).to_vec(),
-    };
     Delegations {
         max_depth: section.small("max_depth"),
         max_age: section.duration("max_age"),
-        id_schemes: schemes,
+        id_schemes: id_schemes(section, into),
         preserves_foreign: section.switch("preserves_foreign_chains"),
         countersigned: match section.text_or_default("delegator_signature").0 {
             "ignore" => Countersigned::Ignored,
@@ -154,6 +149,36 @@ fn delegations(
         newest_policy_alone: section.text_or_default("delegated_policy_mode").0 == "newest",
         structural,
     }
+}
+
+/// The schemes that ids of agents may have, in the case in which they are compared.
+fn id_schemes(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<Box<str>> {
+    if !section.has("agent_id_schemes") {
+        return ["wit", "spiffe", "wimse"].map(Into::into).to_vec();
+    }
+    into.refuse_none(
+        section,
+        "agent_id_schemes",
+        "allows no scheme, so that no chain is ever valid",
+        "leave it out to allow `wit`, `spiffe` and `wimse`",
+    );
+    let schemes = into.many(section, "agent_id_schemes", scheme);
+    schemes.into_iter().map(|(scheme, _)| scheme).collect()
+}
+
+/// RFC 3986 §3.1, in lower case, without what follows it in a URI.
+fn scheme(text: &str) -> Result<Box<str>, Wrong> {
+    let is_fit =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.');
+    if text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(is_fit) {
+        return Ok(text.into());
+    }
+    let message = format!("`{}` is not a URI scheme", value::shown(text));
+    let bare = text.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    Err(match scheme(&bare) {
+        Ok(near) if *near != *text => Wrong::with(message, format!("did you mean `{near}`?")),
+        _ => Wrong::with(message, "write it as in `wit` or `spiffe`, in lower case, without `://`"),
+    })
 }
 
 /// The algorithms that `key` allows; those of the profile where it is not set.
@@ -169,13 +194,12 @@ pub(super) fn algorithms(
             Profile::OpenAgentAuth => vec![Algorithm::Rs256],
         };
     }
-    if section.is_empty_array(key) {
-        into.problems.hint(
-            &section.place_of(key),
-            "allows no algorithm, so that nothing is ever valid",
-            "leave it out to allow every supported one",
-        );
-    }
+    into.refuse_none(
+        section,
+        key,
+        "allows no algorithm, so that nothing is ever valid",
+        "leave it out to allow every supported one",
+    );
     let mut algorithms: Vec<_> =
         into.many(section, key, algorithm).into_iter().map(|(one, _)| one).collect();
     algorithms.sort_unstable();
@@ -205,7 +229,7 @@ fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
 pub(super) fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
     let file = into.file(section, "jwks_file");
     let url = into.one(section, "jwks_uri", |text| {
-        secured(text)?;
+        secured(text, Harm::Keys)?;
         uri(text)
     });
     if section.has("jwks_file") && section.has("jwks_uri") {
@@ -219,14 +243,27 @@ pub(super) fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
     }
 }
 
+/// What somebody on the way to a URL could do if it were not `https`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Harm {
+    /// Change what it says of tokens.
+    Answers,
+    /// Put in keys.
+    Keys,
+}
+
 /// A URL on which trust rests: nobody on the way may change what it answers.
-pub(super) fn secured(text: &str) -> Result<(), Wrong> {
+pub(super) fn secured(text: &str, harm: Harm) -> Result<(), Wrong> {
     let url = Url::parse(text)?;
     if url.secure || url.is_loopback() {
         return Ok(());
     }
+    let harm = match harm {
+        Harm::Answers => "change the answers",
+        Harm::Keys => "put in keys",
+    };
     Err(Wrong::with(
-        format!("`{}` is not `https`: whoever is on the way could put in keys", value::shown(text)),
+        format!("`{}` is not `https`: whoever is on the way could {harm}", value::shown(text)),
         "use `https`; `http` is for loopback hosts only",
     ))
 }

@@ -1,7 +1,7 @@
 //! What `[[issuer]]` says about tokens that are taken back: status lists, the feed of revocations, and
 //! introspection.
 
-use super::issuer::secured;
+use super::issuer::{Harm, secured};
 use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Url, Wrong};
@@ -45,6 +45,12 @@ pub(super) fn liveness(
 /// `https` for every host that is named, and `http` for those that only this machine can answer.
 fn list_origins(section: &Section<'_>, id: Option<&str>, into: &mut Reading<'_>) -> Vec<Box<str>> {
     let hosts = into.many(section, "status_list_hosts", value::authority);
+    into.refuse_none(
+        section,
+        "status_list_hosts",
+        "allows no host, so that every token with a status list is refused",
+        "leave it out to allow the issuer's own",
+    );
     if section.has("status_list_hosts") {
         let origins = hosts.iter().flat_map(|(host, _)| {
             let plain = format!("http://{host}");
@@ -67,6 +73,11 @@ fn introspection(section: &Section<'_>, into: &mut Reading<'_>) -> Option<Intros
     let certificate = into.file(section, "client_certificate");
     let certificate_key = into.private_file(section, "client_key");
     let key = into.private_file(section, "key");
+    if section.has("key_id") && !section.has("key") {
+        let message = "does nothing without `key`";
+        let hint = "leave it out: only a key that signs has a name";
+        into.problems.hint(&section.place_of("key_id"), message, hint);
+    }
     let ways = ["secret", "key", "client_certificate"];
     let named: Vec<_> = ways.into_iter().filter(|way| section.has(way)).collect();
     if named.len() != 1 {
@@ -96,7 +107,7 @@ fn introspection(section: &Section<'_>, into: &mut Reading<'_>) -> Option<Intros
 }
 
 fn address(text: &str) -> Result<http::Uri, Wrong> {
-    secured(text)?;
+    secured(text, Harm::Answers)?;
     text.parse().map_err(|_unhelpful: http::uri::InvalidUri| {
         Wrong::new(format!("`{}` is not a URL", value::shown(text)))
     })

@@ -86,6 +86,19 @@ impl<'a> Reading<'a> {
             .collect()
     }
 
+    /// Reports a list that is written and empty, where that would refuse everything.
+    pub(super) fn refuse_none(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        message: &str,
+        hint: &str,
+    ) {
+        if section.is_empty_array(key) {
+            self.problems.hint(&section.place_of(key), message, hint);
+        }
+    }
+
     /// The path of a file that must be there.
     pub(super) fn file(&mut self, section: &Section<'_>, key: &str) -> Option<PathBuf> {
         self.named_file(section, key, false)

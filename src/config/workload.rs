@@ -14,22 +14,30 @@ pub(super) fn issuers(
     tables: &[Section<'_>],
     into: &mut Reading<'_>,
 ) -> Option<Vec<WorkloadIssuer>> {
-    let mut seen = Seen::default();
-    let read: Vec<_> = tables.iter().map(|table| workload_issuer(table, &mut seen, into)).collect();
+    let (mut ids, mut domains) = (Seen::default(), Seen::default());
+    let read: Vec<_> =
+        tables.iter().map(|table| workload_issuer(table, &mut ids, &mut domains, into)).collect();
     read.into_iter().collect()
 }
 
 fn workload_issuer(
     section: &Section<'_>,
-    seen: &mut Seen,
+    ids: &mut Seen,
+    domains: &mut Seen,
     into: &mut Reading<'_>,
 ) -> Option<WorkloadIssuer> {
     let id = into.one(section, "issuer", |text| authority_of(text).map(|_| Box::<str>::from(text)));
     let derived = section.text("issuer").and_then(|(text, place)| {
-        into.unique(seen, text.to_owned(), &place, "this issuer");
+        into.unique(ids, text.to_owned(), &place, "this issuer");
         authority_of(text).ok().map(Box::<str>::from)
     });
     let set = into.one(section, "trust_domain", |text| domain(text).map(Box::<str>::from));
+    let trust_domain = if section.has("trust_domain") { set } else { derived };
+    if let Some(domain) = &trust_domain {
+        // A token without `iss` is of the domain of its `sub`, which must therefore be of one issuer.
+        let key = if section.has("trust_domain") { "trust_domain" } else { "issuer" };
+        into.unique(domains, domain.to_string(), &section.place_of(key), "this trust domain");
+    }
     let algorithms = issuer::algorithms(section, "algorithms", Profile::OAuth, into);
     let keys = issuer::keys(section, into);
     if matches!(keys, KeySource::Discovery) && !section.has("jwks_file") && !section.has("jwks_uri")
@@ -54,8 +62,7 @@ fn workload_issuer(
             introspection: None,
         },
     };
-    let trust_domain = if section.has("trust_domain") { set? } else { derived? };
-    Some(WorkloadIssuer { issuer: keys, trust_domain })
+    Some(WorkloadIssuer { issuer: keys, trust_domain: trust_domain? })
 }
 
 /// The authority of a URI such as `https://idp.example.com`, `wimse://td` or `spiffe://td`.

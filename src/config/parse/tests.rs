@@ -149,8 +149,38 @@ const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nstatus_list_hosts = []",
+        "6:21: issuer[0].status_list_hosts: allows no host, so that every token with a status list is refused",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"https://as.example.com/i\", client_id = \"g\", secret = { env = \"S\" }, key_id = \"k\" }",
+        "6:108: issuer[0].introspection.key_id: does nothing without `key`",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { agent_id_schemes = [] }",
+        "7:35: issuer[0].delegation.agent_id_schemes: allows no scheme, so that no chain is ever valid",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { agent_id_schemes = [\"wit\", \"Spiffe://\"] }",
+        "7:43: issuer[0].delegation.agent_id_schemes[1]: `Spiffe://` is not a URI scheme",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\n[[workload_issuer]]\nissuer = \"wimse://idp.example.com\"\njwks_file = \"b\"",
+        "20:10: workload_issuer[1].issuer: this trust domain is already on line 17",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\ntrust_domain = \"td\"\njwks_file = \"a\"\n[[workload_issuer]]\nissuer = \"https://other.example.com\"\ntrust_domain = \"td\"\njwks_file = \"b\"",
+        "22:16: workload_issuer[1].trust_domain: this trust domain is already on line 18",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
         "issuer = \"https://as.example.com\"\nrevocation_feed = \"http://as.example.com/r\"",
-        "6:19: issuer[0].revocation_feed: `http://as.example.com/r` is not `https`: whoever is on the way could put in keys",
+        "6:19: issuer[0].revocation_feed: `http://as.example.com/r` is not `https`: whoever is on the way could change the answers",
     ),
     (
         r#"issuer = "https://as.example.com""#,
@@ -240,7 +270,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         r#"issuer = "https://as.example.com""#,
         "issuer = \"https://as.example.com\"\nprofile = \"open-agent-auth\"\nbinding_service = \"http://as.example.com\"",
-        "7:19: issuer[0].binding_service: `http://as.example.com` is not `https`: whoever is on the way could put in keys",
+        "7:19: issuer[0].binding_service: `http://as.example.com` is not `https`: whoever is on the way could change the answers",
     ),
     (
         r#"name = "shop""#,
@@ -495,7 +525,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         r#"issuer = "https://as.example.com""#,
         "issuer = \"https://as.example.com\"\nintrospection = { endpoint = \"http://as.example.com/i\", client_id = \"g\", secret = { env = \"S\" } }",
-        "6:30: issuer[0].introspection.endpoint: `http://as.example.com/i` is not `https`: whoever is on the way could put in keys",
+        "6:30: issuer[0].introspection.endpoint: `http://as.example.com/i` is not `https`: whoever is on the way could change the answers",
     ),
     (
         r#"issuer = "https://as.example.com""#,
