@@ -246,7 +246,8 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-fn failed(denial: Denial) -> String {
+/// The code of a refusal, and what it is about.
+pub(super) fn failed(denial: Denial) -> String {
     let about = denial.about.unwrap_or_default();
     format!("{} {about}", denial.reason.code()).trim_end().to_owned()
 }

@@ -2,6 +2,7 @@
 
 pub mod inspect;
 mod story;
+mod verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;

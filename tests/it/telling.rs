@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::chain::{delegated, detached, evidence, sign};
+use crate::support::issuer::now;
 use crate::support::{Echo, Key, Setup, Token};
 
 fn opgate(directory: &Path, arguments: &[&str]) -> Output {
@@ -137,4 +138,40 @@ fn inspect_tells_through_whom_a_token_came_what_was_shown_and_what_it_is_bound_t
     record["as_signature"] = json!(detached(record, &stranger));
     let told = inspect(&verifiable.sign(&setup.key), &["--jwks", "jwks.json"]);
     assert!(told.contains("not verified") && told.contains("delegation_invalid D11"), "{told}");
+}
+
+#[test]
+fn inspect_says_what_the_configured_gate_would_say_of_a_token() {
+    let mut setup = Setup::new(&Echo::start());
+    setup.issuer = "delegation = {}\nmax_lifetime = \"15m\"\nallow_typ = [\"JWT\"]".to_owned();
+    setup.write("opgate.toml", &setup.text());
+    let inspect = |token: &Token| {
+        let signed = token.clone().sign(&setup.key);
+        let output = opgate(setup.dir.path(), &["token", "inspect", &signed, "-c", "opgate.toml"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let good = delegated(1, &setup.key).claim("exp", now() + 300);
+    let (code, told) = inspect(&good.clone().header("typ", "JWT"));
+    assert_eq!(code, Some(0), "{told}");
+    for words in ["good: verified", "1 of 1 records verified"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    assert!(!told.contains("a gate refuses it"), "{told}");
+    for (token, words) in [
+        (good.clone().claim("aud", "https://other.test"), "audience_mismatch aud"),
+        (good.clone().without("aud"), "audience_mismatch aud"),
+        (good.clone().claim("iss", "https://other.test"), "issuer_unknown iss"),
+        (good.clone().claim("exp", now() + 1_000), "lifetime_too_long"),
+        (good.clone().header("kid", "k2"), "key_unknown kid"),
+        (
+            good.claim("status", json!({"status_list": {"idx": 7, "uri": "https://as.test/l"}})),
+            "status_unavailable",
+        ),
+    ] {
+        let (code, told) = inspect(&token);
+        assert_eq!(code, Some(1), "{told}");
+        assert!(told.contains("not verified") && told.contains(words), "{words} in\n{told}");
+    }
+    let both = ["token", "inspect", "a.b.c", "-c", "opgate.toml", "--jwks", "jwks.json"];
+    assert_eq!(opgate(setup.dir.path(), &both).status.code(), Some(2));
 }

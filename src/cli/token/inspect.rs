@@ -2,28 +2,25 @@
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::story;
+use super::verdict::{self, Verdict};
 use crate::cli::output::{self, Paint, Rows, Style};
-use crate::cli::{Outcome, Usage};
+use crate::cli::{Outcome, Usage, serve};
+use crate::config;
 use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
-use crate::token::grant::Grant;
 use crate::token::jws::Jws;
-use crate::token::keys::KeySet;
-use crate::token::signers::IssuerAlone;
-use crate::token::trust::{Countersigned, Delegations, Issuer};
-use crate::token::verify::{self, Halt, Unverified};
 
 /// `opgate token inspect`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   opgate token inspect eyJhbGciOi… --jwks jwks.json
+  opgate token inspect eyJhbGciOi… -c opgate.toml
   pbpaste | opgate token inspect -")]
 pub struct InspectArgs {
     /// The token, or `-` for standard input
@@ -32,6 +29,9 @@ pub struct InspectArgs {
     /// The issuer's keys: also verify the signature and all that a gate would
     #[arg(long, value_name = "FILE")]
     pub jwks: Option<PathBuf>,
+    /// A configuration: verify as the gate would, with the issuers' keys and what is revoked
+    #[arg(short, long, value_name = "FILE", conflicts_with = "jwks")]
+    pub config: Option<PathBuf>,
     /// Answer in JSON: header and claims
     #[arg(long)]
     pub json: bool,
@@ -50,8 +50,17 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<Outcome> {
     };
     let jws = Jws::read(presented).map_err(unreadable)?;
     let payload = jws.payload().map_err(unreadable)?;
-    let verdict =
-        args.jwks.as_ref().map(|path| verified(presented, &jws, &payload, path)).transpose()?;
+    let verdict = match (&args.jwks, &args.config) {
+        (Some(path), _) => Some(verdict::by_keys(presented, &jws, &payload, path)?),
+        (None, Some(path)) => match config::load(path, &serve::environment) {
+            Ok(config) => Some(verdict::by_configuration(presented, &payload, config)?),
+            Err(problems) => {
+                output::complain(&problems.to_string());
+                return Ok(Outcome::Unusable);
+            }
+        },
+        (None, None) => None,
+    };
     let now = clock::now();
     output::print(&if args.json {
         as_json(&jws, &payload, verdict.as_ref())
@@ -73,57 +82,6 @@ pub(in crate::cli) fn text(token: &str) -> anyhow::Result<String> {
     let mut text = String::new();
     std::io::stdin().take(64 * 1_024).read_to_string(&mut text)?;
     Ok(text)
-}
-
-/// The grant that the token stands for, or why it stands for none.
-type Verdict = Result<Grant, String>;
-
-/// What a gate that trusts these keys, and this issuer by name, would say.
-fn verified(
-    presented: Presented<'_>,
-    jws: &Jws<'_>,
-    payload: &Map<String, Value>,
-    path: &std::path::Path,
-) -> anyhow::Result<Verdict> {
-    let (keys, _left_out) = KeySet::from_jwks(&std::fs::read(path)?)
-        .map_err(|error| Usage::error(format!("`{}`: {error}", path.display())))?;
-    let issuer = Issuer {
-        leeway: Duration::ZERO,
-        max_lifetime: Duration::MAX,
-        delegation: Some(any_chain()),
-        ..Issuer::named(payload.get("iss").and_then(Value::as_str).unwrap_or_default())
-    };
-    let (issuer, keys) = (Arc::new(issuer), Arc::new(keys));
-    let signers = IssuerAlone { issuer: &issuer, keys: &keys };
-    let token = Unverified::read(presented, verify::digest(presented));
-    let outcome = token
-        .map_err(Halt::from)
-        .and_then(|token| token.verify(&issuer, &keys, &signers, clock::now()));
-    Ok(match outcome {
-        Ok(grant) => Ok(grant),
-        Err(Halt::KeyUnknown | Halt::Need(_)) => Err(format!(
-            "no key is called `{}`",
-            output::escaped(jws.header.key_id.as_deref().unwrap_or_default())
-        )),
-        Err(Halt::Refuse(denial)) => {
-            Err(format!("{} {}", denial.reason.code(), denial.about.unwrap_or_default())
-                .trim()
-                .to_owned())
-        }
-    })
-}
-
-/// A chain of this issuer alone, as deep and as old as any gate takes.
-fn any_chain() -> Delegations {
-    Delegations {
-        max_depth: 8,
-        max_age: Duration::MAX,
-        id_schemes: ["https", "spiffe", "urn", "wimse", "wit"].map(Into::into).to_vec(),
-        preserves_foreign: false,
-        countersigned: Countersigned::Verified,
-        newest_policy_alone: false,
-        structural: false,
-    }
 }
 
 fn as_json(jws: &Jws<'_>, payload: &Map<String, Value>, verdict: Option<&Verdict>) -> String {
@@ -165,7 +123,7 @@ fn as_text(
     let details = payload.get("authorization_details").and_then(Value::as_array);
     rows.add_all("allows", details.into_iter().flatten().map(detail));
     rows.add_all("policies", story::policies(payload));
-    let grant = verdict.and_then(|verdict| verdict.as_ref().ok());
+    let grant = verdict.and_then(|verdict| verdict.as_deref().ok());
     for (label, told) in [
         ("through", story::through(payload, grant)),
         ("was shown", story::shown(payload, grant, now)),
@@ -176,16 +134,20 @@ fn as_text(
         }
     }
     rows.add_all("bound to", story::bound(payload));
-    rows.add_all(
-        "a gate refuses it",
-        oddities(jws, payload).into_iter().map(|text| paint.paint(Style::Bad, &text)),
-    );
+    if grant.is_none() {
+        let odd = oddities(jws, payload).into_iter();
+        rows.add_all("a gate refuses it", odd.map(|text| paint.paint(Style::Bad, &text)));
+    }
     match verdict {
         Some(Ok(_grant)) => {
             rows.add("signature", paint.paint(Style::Good, "good: verified with these keys"));
         }
         Some(Err(why)) => rows.add("not verified", paint.paint(Style::Bad, why)),
-        None => rows.add("signature", "not checked: name the issuer's keys with `--jwks`"),
+        None => {
+            let how =
+                "not checked: name the issuer's keys with `--jwks`, or a configuration with `-c`";
+            rows.add("signature", how);
+        }
     }
     rows.text()
 }
