@@ -32,6 +32,7 @@ mod interop;
 mod introspection;
 mod journal;
 mod keys;
+mod open_agent_auth;
 mod oracle;
 mod paths;
 mod policies;
