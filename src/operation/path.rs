@@ -68,7 +68,10 @@ impl<'a> CanonicalPath<'a> {
 /// What may stand in a path as sent (RFC 3986 §3.3, and the brackets that many clients do not encode).
 const fn is_of_path(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~')
-        && !matches!(byte, b'\\' | b'?' | b'#' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
+        && !matches!(
+            byte,
+            b'\\' | b'?' | b'#' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}'
+        )
 }
 
 fn decode(raw: &str) -> Result<Cow<'_, str>, Reason> {

@@ -66,10 +66,8 @@ static IDENTITY: [HeaderName; 2] = [
     HeaderName::from_static("x-workload-identity"),
 ];
 /// The headers of a workload's proof.
-static PROOF: [HeaderName; 2] = [
-    HeaderName::from_static("workload-proof-token"),
-    HeaderName::from_static("x-workload-proof"),
-];
+static PROOF: [HeaderName; 2] =
+    [HeaderName::from_static("workload-proof-token"), HeaderName::from_static("x-workload-proof")];
 /// RFC 9449 §4.1.
 static DPOP: HeaderName = HeaderName::from_static("dpop");
 /// draft-ietf-oauth-transaction-tokens.
