@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -24,6 +25,7 @@ use crate::facts::store::Store;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::head::Transport;
 use crate::policy::algebra::Basis;
+use crate::proxy::body::Payload;
 use crate::proxy::judge::{Arrival, Judgement, judge};
 use crate::proxy::reject;
 use crate::runtime::clock;
@@ -50,7 +52,7 @@ pub struct ExplainArgs {
     /// A header of the request; may be given several times
     #[arg(long, value_name = "'NAME: VALUE'")]
     pub header: Vec<String>,
-    /// A file that is the body of the request
+    /// A file that is the body of the request; JSON unless a header says otherwise
     #[arg(long, value_name = "FILE")]
     pub body: Option<PathBuf>,
     /// Answer in JSON
@@ -90,10 +92,17 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Outcome> {
             return Ok(Outcome::Unusable);
         }
     };
-    let parts = request(args, &config)?;
+    let body = args
+        .body
+        .as_ref()
+        .map(|file| std::fs::read(file).with_context(|| file.display().to_string()));
+    let body = body.transpose()?.unwrap_or_default();
+    let parts = request(args, body.len(), &config)?;
+    let mut payload = Payload::from(Bytes::from(body));
     serve::runtime(Some(1))?.block_on(async {
         let bench = Bench::build(Arc::clone(&config)).await?;
-        let judged = judge(&bench.snapshot, &bench.facts, &parts, arrival()).await;
+        let (room, request) = (Arc::default(), (&parts, &mut payload));
+        let judged = judge(&bench.snapshot, &bench.facts, request, arrival(), &room).await;
         let told = Told::of(&judged, &config);
         output::print(&if args.json { told.json() } else { told.text(args) })?;
         Ok(if judged.verdict.is_ok() { Outcome::Done } else { Outcome::Refused })
@@ -106,7 +115,7 @@ fn arrival() -> Arrival<'static> {
 }
 
 /// The head of the request as the gate would see it.
-fn request(args: &ExplainArgs, config: &Config) -> anyhow::Result<Parts> {
+fn request(args: &ExplainArgs, length: usize, config: &Config) -> anyhow::Result<Parts> {
     let unusable =
         || Usage::error("write the request as a method and a path: 'GET /shop/orders/7'");
     let (method, target) = args.request.trim().split_once(' ').ok_or_else(unusable)?;
@@ -126,9 +135,12 @@ fn request(args: &ExplainArgs, config: &Config) -> anyhow::Result<Parts> {
         let scheme = if args.header.iter().any(is_proof) { "DPoP" } else { "Bearer" };
         request = request.header(AUTHORIZATION, format!("{scheme} {}", text.trim()));
     }
-    if let Some(file) = &args.body {
-        let length = std::fs::metadata(file).with_context(|| file.display().to_string())?.len();
+    if args.body.is_some() {
         request = request.header(CONTENT_LENGTH, length);
+        let is_type = |line: &String| line.to_ascii_lowercase().starts_with("content-type:");
+        if !args.header.iter().any(is_type) {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
     }
     for line in &args.header {
         let (name, value) =
@@ -317,7 +329,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         ),
         Check::Revocation => format!("the token: its {about} is revoked (`opgate revoke list`)"),
         Check::Workload => format!("the workload that presents the token ({about})"),
-        Check::Body => "the body, or `body_limit` of the resource".to_owned(),
+        Check::Body => body_to_change(denial),
         Check::Overlay => {
             "`[[resource.deny]]` of the configuration; no token can change it".to_owned()
         }
@@ -364,6 +376,17 @@ fn trust_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> 
     }
 }
 
+fn body_to_change(denial: Denial) -> String {
+    let about = denial.about.unwrap_or_default();
+    match denial.reason {
+        Reason::BodyMalformed => format!("the body: it is not strict JSON ({about})"),
+        Reason::BodyTypeRefused => {
+            format!("header `{about}`: what is judged must be JSON, in no content encoding")
+        }
+        _ => "the body, or `body_limit` or `judged_body_limit` of the resource".to_owned(),
+    }
+}
+
 fn scope_to_change(judged: &Judgement<'_>, config: &Config) -> String {
     let required = |call: &Call<'_>| {
         let resource = config.resources.get(call.resource_index())?;
@@ -393,6 +416,9 @@ fn authentication_to_change(call: Option<&Call<'_>>) -> String {
 fn grant_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
     if denial.reason == Reason::PolicyLanguageUnknown {
         return "the policy of the token: its language cannot be evaluated here".to_owned();
+    }
+    if denial.reason == Reason::ArgumentsOutside {
+        return "the arguments of the call: the token grants the operation with others".to_owned();
     }
     let action = call.and_then(|call| Some(&*call.entry().ok()?.action)).unwrap_or_default();
     let entry = json!({"type": "agent_operation", "operations": [{"action": action}]});

@@ -104,6 +104,8 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         header_timeout: section.duration("header_timeout"),
         handshake_timeout: section.duration("handshake_timeout"),
         keep_alive: section.duration("keep_alive"),
+        body_timeout: section.duration("body_timeout"),
+        judged_bodies: section.number("judged_bodies"),
         body_idle: section.duration("body_idle"),
         token_cache: section.small("token_cache"),
         proofs: section.small("proofs"),

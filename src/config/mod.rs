@@ -18,7 +18,6 @@ pub mod reference;
 mod resource;
 mod revocations;
 pub mod secret;
-mod signers;
 mod upstream;
 mod value;
 mod workload;
@@ -26,7 +25,6 @@ mod workload;
 pub use load::load;
 pub use parse::parse;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -36,6 +34,8 @@ use std::time::Duration;
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::Pattern;
+use crate::model::template::Parameter;
+use crate::operation::catalog::BodyUse;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
 
@@ -64,8 +64,6 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// `[[workload_issuer]]`, in file order.
     pub workload_issuers: Vec<WorkloadIssuer>,
-    /// `[[agent_directory]]`, in file order; the identifier of each is `agents`.
-    pub agent_directories: Vec<IssuerConfig>,
     /// `[[upstream]]`, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// `[[resource]]`, in file order.
@@ -88,10 +86,9 @@ pub enum Endpoint {
 }
 
 impl Config {
-    /// Everybody whose keys are obtained: issuers of tokens, issuers of workloads' identities, agents.
+    /// Every issuer whose keys are obtained: those of tokens, then those of workloads.
     pub fn key_sources(&self) -> impl Iterator<Item = &IssuerConfig> {
-        let workloads = self.workload_issuers.iter().map(|domain| &domain.issuer);
-        self.issuers.iter().chain(workloads).chain(&self.agent_directories)
+        self.issuers.iter().chain(self.workload_issuers.iter().map(|domain| &domain.issuer))
     }
 }
 
@@ -219,6 +216,10 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// `body_idle`: the longest pause inside a body, in either direction.
     pub body_idle: Duration,
+    /// `body_timeout`: for the whole of a body that is read before the decision.
+    pub body_timeout: Duration,
+    /// `judged_bodies`: bytes of such bodies that are held at one time.
+    pub judged_bodies: u64,
     /// `token_cache`: how many verified tokens are remembered.
     pub token_cache: usize,
     /// `proofs`: used proofs of possession that are remembered.
@@ -241,8 +242,6 @@ pub struct IssuerConfig {
     pub trust: Arc<Issuer>,
     /// `jwks_file`, `jwks_uri`, or neither: metadata of the issuer.
     pub keys: KeySource,
-    /// The most keys that it may have.
-    pub most_keys: usize,
     /// `refresh`: how often the keys are obtained anew; a removed key stops working within this time.
     pub refresh: Duration,
     /// `binding_service`: where it is asked which workload an agent is bound to.
@@ -309,8 +308,6 @@ pub struct WorkloadIssuer {
     pub issuer: IssuerConfig,
     /// `trust_domain`: the authority of its workloads' identifiers.
     pub trust_domain: Box<str>,
-    /// `agents`: the agents that its workloads are, where those have ids of their own.
-    pub agents: HashMap<Box<str>, Box<str>>,
 }
 
 /// Where an issuer's keys come from.
@@ -460,6 +457,8 @@ pub struct Resource {
     pub token_header: http::HeaderName,
     /// `body_limit`: bytes of a request body.
     pub body_limit: u64,
+    /// `judged_body_limit`: bytes of a request body that is read before the decision.
+    pub judged_body_limit: u64,
     /// `websocket`: whether `Upgrade: websocket` may pass.
     pub websocket: bool,
     /// `end_stream_at_expiry`: whether a response ends when the token does.
@@ -526,6 +525,10 @@ pub struct OperationRule {
     pub methods: Vec<http::Method>,
     /// `path`: a glob below the resource.
     pub path: Pattern,
+    /// The parameters in `path`.
+    pub parameters: Vec<Parameter>,
+    /// `body`: whether it is read before the decision.
+    pub body: BodyUse,
     /// `scopes`: required beside those of the resource.
     pub scopes: Vec<Box<str>>,
     /// `acr_values` and `max_age`, those of the resource where they are not set.

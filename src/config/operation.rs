@@ -10,6 +10,8 @@ use super::{DenyRule, OperationRule};
 use crate::model::authentication::Demand;
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
+use crate::model::template::{self, Parameter};
+use crate::operation::catalog::BodyUse;
 
 /// Reads both, and holds them against each other.
 pub(super) fn rules(
@@ -102,13 +104,16 @@ fn operation(
     let action = into.one(section, "action", value::name);
     let methods = methods(section, into);
     let scopes = into.many(section, "scopes", value::scope);
-    let path = path(section, into);
+    let path = template(section, into);
     let authentication = self::authentication(section, Some(authentication), into);
     let confirmation = self::confirmation(section, Some(confirmation), into);
+    let (path, parameters) = path?;
     Some(OperationRule {
         action,
         methods,
-        path: path?,
+        path,
+        parameters,
+        body: body_use(section),
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
         authentication,
         confirmation,
@@ -132,6 +137,21 @@ fn path(section: &Section<'_>, into: &mut Reading<'_>) -> Option<Pattern> {
     into.one(section, "path", |text| {
         Pattern::parse(text).map_err(|error| Wrong::new(error.to_string()))
     })
+}
+
+/// A path glob in which `{name}` stands for one segment and gives it a name.
+fn template(section: &Section<'_>, into: &mut Reading<'_>) -> Option<(Pattern, Vec<Parameter>)> {
+    into.one(section, "path", |text| {
+        template::parse(text).map_err(|error| Wrong::new(error.to_string()))
+    })
+}
+
+fn body_use(section: &Section<'_>) -> BodyUse {
+    match section.text_or_default("body").0 {
+        "json" => BodyUse::Json,
+        "stream" => BodyUse::Stream,
+        _ => BodyUse::WhenNeeded,
+    }
 }
 
 /// The first rule that matches names the action, so a rule behind a wider one does nothing, and two

@@ -95,6 +95,7 @@ fn resource(
         dpop_nonce: section.text_or_default("dpop_nonce").0 == "require",
         token_header: token_header?,
         body_limit: section.number("body_limit"),
+        judged_body_limit: section.number("judged_body_limit"),
         websocket: section.switch("websocket"),
         end_stream_at_expiry: section.switch("end_stream_at_expiry"),
         strict_override: section.switch("strict_override"),

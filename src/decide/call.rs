@@ -4,6 +4,7 @@ use http::Method;
 use http::request::Parts;
 
 use super::world::{Resource, World};
+use crate::model::body::Body;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::catalog::{Entry, Identified};
@@ -127,13 +128,16 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The operation as grants and policies see it.
-    pub fn operation<'c>(&'c self, entry: &'c Entry) -> Operation<'c> {
+    /// The operation as grants and policies see it; `body` is what was read of its body to be judged.
+    pub fn operation<'c>(&'c self, entry: &'c Entry, body: Option<&'c Body>) -> Operation<'c> {
         Operation {
             action: &entry.action,
             method: self.head.method,
             path: self.path(),
             resource: &self.resource.id,
+            parameters: &entry.parameters,
+            query: self.head.query,
+            body,
         }
     }
 }

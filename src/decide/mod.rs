@@ -24,9 +24,11 @@ use self::call::Call;
 use self::circle::Circle;
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
+use crate::model::body::Body;
 use crate::model::need::{Need, Obligation};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::operation::catalog::BodyUse;
 use crate::policy::algebra;
 use crate::token::extract::Credentials;
 use crate::token::grant::{Grant, Origin, Recheck};
@@ -104,6 +106,19 @@ fn remembered(call: &Call<'_>, facts: &Facts<'_>) -> Result<Option<Arc<Grant>>, 
     }
 }
 
+/// Whether the body of the call must be read before [`authorize`] can be asked (`verification.md` step 18).
+///
+/// Where a policy may look at the body, one that cannot be read is refused, and not left out: a policy
+/// would be shown a call without arguments, and the upstream would be sent one with them.
+pub fn judges_body(call: &Call<'_>, grant: &Grant) -> bool {
+    let Ok(entry) = call.entry() else { return false };
+    match entry.body {
+        BodyUse::Json => true,
+        BodyUse::Stream => false,
+        BodyUse::WhenNeeded => algebra::judges_body(grant, &call.operation(entry, None)),
+    }
+}
+
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).
 ///
 /// What the presenter has proven once is an obligation of the permit: a call that is refused here does
@@ -112,11 +127,12 @@ pub fn authorize(
     call: &Call<'_>,
     grant: &Grant,
     presenter: &Presenter,
+    body: Option<&Body>,
     now: Timestamp,
 ) -> Result<Permit, Denial> {
     let resource = call.resource();
     let entry = call.entry()?;
-    let operation = call.operation(entry);
+    let operation = call.operation(entry, body);
     let demand = algebra::Demand {
         denied: resource.denies(operation.method, operation.path),
         resource_scopes: &resource.scopes,

@@ -41,7 +41,7 @@ pub enum Check {
     Workload,
     /// The presenter is the agent that the token was delegated to (delegation.md D17).
     Presenter,
-    /// The body is as large as announced bodies may be (step 18).
+    /// The body is as large as it may be, and can be read where it must be (steps 18, 19).
     Body,
     /// The operator does not deny the operation (step 21).
     Overlay,
@@ -191,12 +191,17 @@ impl Check {
             Reason::ConfirmationRequired => Self::Confirmation,
             Reason::EvidenceInvalid => Self::Evidence,
             Reason::BindingMismatch | Reason::BindingUnavailable => Self::Workload,
-            Reason::BodyTimeout | Reason::BodyTooLarge => Self::Body,
+            Reason::BodiesOverloaded
+            | Reason::BodyMalformed
+            | Reason::BodyTimeout
+            | Reason::BodyTooLarge
+            | Reason::BodyTypeRefused => Self::Body,
             Reason::OverlayDenied => Self::Overlay,
             Reason::ScopeMissing => Self::Scope,
             Reason::AuthenticationInsufficient => Self::Authentication,
             Reason::PolicyUnresolvable => Self::Policies,
-            Reason::NoApplicableGrant
+            Reason::ArgumentsOutside
+            | Reason::NoApplicableGrant
             | Reason::NoOperationPolicy
             | Reason::PolicyLanguageUnknown => Self::Grants,
             Reason::AuditOverloaded

@@ -1,6 +1,13 @@
 //! The operation: the one thing that an agent asks of a resource.
 
+use std::borrow::Cow;
+
 use http::Method;
+use percent_encoding::percent_decode_str;
+
+use super::body::Body;
+use super::exact::Json;
+use super::template::Parameter;
 
 /// What is asked, as grants and policies see it. Borrowed from the call that asks.
 #[derive(Clone, Copy, Debug)]
@@ -13,4 +20,72 @@ pub struct Operation<'a> {
     pub path: &'a str,
     /// The identifier of the resource (RFC 9728), without a trailing slash.
     pub resource: &'a str,
+    /// The parameters that the path has names for.
+    pub parameters: &'a [Parameter],
+    /// The query as sent, without its `?`.
+    pub query: Option<&'a str>,
+    /// The JSON body, where it was read to be judged.
+    pub body: Option<&'a Body>,
+}
+
+impl<'a> Operation<'a> {
+    /// An operation without arguments.
+    pub const fn bare(
+        action: &'a str,
+        method: &'a Method,
+        path: &'a str,
+        resource: &'a str,
+    ) -> Self {
+        Self { action, method, path, resource, parameters: &[], query: None, body: None }
+    }
+
+    /// `request.path_params`: names and values, decoded.
+    pub fn path_params(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let path = self.path;
+        self.parameters.iter().filter_map(move |one| Some((&*one.name, one.value(path)?)))
+    }
+
+    /// `request.query`: names and values in the order in which they stand, decoded as
+    /// `application/x-www-form-urlencoded`, which is how servers read a query. `None` stands for a pair
+    /// that is not UTF-8 when it is decoded, which no rule can be held against.
+    pub fn query(&self) -> impl Iterator<Item = Option<(Cow<'a, str>, Cow<'a, str>)>> {
+        self.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((form_decoded(name)?, form_decoded(value)?))
+        })
+    }
+
+    /// `args`: the JSON body.
+    pub fn args(&self) -> Option<&'a Json> {
+        self.body.map(|body| &body.json)
+    }
+}
+
+fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('+') {
+        let spaced = text.replace('+', " ");
+        return Some(Cow::Owned(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned()));
+    }
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_as_servers_read_it() {
+        let read = |query: &str| -> Vec<Option<(String, String)>> {
+            let operation = Operation::bare("a", &Method::GET, "/", "https://tools.test");
+            let operation = Operation { query: Some(query), ..operation };
+            let owned = operation.query().map(|pair| pair.map(|(n, v)| (n.into(), v.into())));
+            owned.collect()
+        };
+        let pair = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
+        assert_eq!(read("a=1&a=2&b"), [pair("a", "1"), pair("a", "2"), pair("b", "")]);
+        assert_eq!(read("%61=x%20y+z&&=q"), [pair("a", "x y z"), pair("", "q")]);
+        assert_eq!(read("a=b=c&%2B=%2b"), [pair("a", "b=c"), pair("+", "+")]);
+        assert_eq!(read("a=%ff&b=1"), [None, pair("b", "1")]);
+        assert_eq!(read(""), []);
+    }
 }

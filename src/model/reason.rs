@@ -155,6 +155,14 @@ reasons! {
 
     /// The person was authenticated too long ago, or not well enough (401).
     AuthenticationInsufficient => "authentication_insufficient",
+    /// The grant covers the operation, and not with these arguments (403).
+    ArgumentsOutside => "arguments_outside",
+    /// More bodies are being judged than there is room for (503).
+    BodiesOverloaded => "bodies_overloaded",
+    /// The body must be read, and is not strict JSON, or broke off (400).
+    BodyMalformed => "body_malformed",
+    /// The body must be read, and is announced as something else than plain JSON (415).
+    BodyTypeRefused => "body_type_refused",
     /// The body did not arrive in time (408).
     BodyTimeout => "body_timeout",
     /// The body is larger than the resource allows (413).
@@ -259,8 +267,12 @@ impl Reason {
             Self::AuditOverloaded
             | Self::AuditUnavailable
             | Self::AuthenticationInsufficient
+            | Self::ArgumentsOutside
+            | Self::BodiesOverloaded
+            | Self::BodyMalformed
             | Self::BodyTimeout
             | Self::BodyTooLarge
+            | Self::BodyTypeRefused
             | Self::ConfirmationRequired
             | Self::FirstUseUnknown
             | Self::NoApplicableGrant

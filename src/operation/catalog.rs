@@ -9,6 +9,7 @@ use http::Method;
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::{Pattern, Segment};
+use crate::model::template::Parameter;
 
 /// An operation of the catalog.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,22 @@ pub struct Entry {
     pub authentication: Demand,
     /// How the person must have confirmed it.
     pub confirmation: confirmation::Demand,
+    /// The parameters in its path.
+    pub parameters: Vec<Parameter>,
+    /// What becomes of the body before the decision.
+    pub body: BodyUse,
+}
+
+/// Whether the body of an operation is read before the decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyUse {
+    /// Always, and it must be JSON.
+    Json,
+    /// Never: it may be endless, or no JSON. No rule can look at it then.
+    Stream,
+    /// Where a rule of the token or of the operator looks at it.
+    #[default]
+    WhenNeeded,
 }
 
 /// Operations by method and path, compiled once.

@@ -84,19 +84,33 @@ fn evaluate(boundary: &Boundary) -> Result<(), Denial> {
     }
 }
 
+/// Whether what `operation` says in its body can decide: a policy may look at anything, a list says what
+/// it looks at.
+pub fn judges_body(grant: &Grant, operation: &Operation<'_>) -> bool {
+    let mut entries = grant.entries().iter().filter(|entry| entry.bounds.hold(operation));
+    !grant.boundaries().is_empty()
+        || entries.any(|entry| match &entry.rule {
+            Rule::Operations(allowed) => allowed.iter().any(|one| one.judges_body(operation)),
+            Rule::Policy(_) => true,
+        })
+}
+
 /// First true → allow; none true and some failed → the failure; else not allowed.
 fn some_entry(entries: &[Entry], operation: &Operation<'_>) -> Result<Basis, Denial> {
-    let mut failure = None;
+    let (mut failure, mut is_named) = (None, false);
     for entry in entries.iter().filter(|entry| entry.bounds.hold(operation)) {
         match &entry.rule {
             Rule::Operations(allowed) if allowed.iter().any(|one| one.covers(operation)) => {
                 return Ok(Basis::Entry(entry.index));
             }
-            Rule::Operations(_) => {}
+            Rule::Operations(allowed) => {
+                is_named |= allowed.iter().any(|one| one.names(operation));
+            }
             Rule::Policy(_) => {
                 failure = Some(Denial::about(Reason::PolicyLanguageUnknown, "language"));
             }
         }
     }
-    Err(failure.unwrap_or(Reason::NoApplicableGrant.into()))
+    let outside = is_named.then_some(Denial::from(Reason::ArgumentsOutside));
+    Err(failure.or(outside).unwrap_or(Reason::NoApplicableGrant.into()))
 }

@@ -261,12 +261,12 @@ mod tests {
             required_scope: vec!["purchase.create"],
             authentication: &ANYHOW,
             confirmation_required: false,
-            operation: Operation {
-                action: "create_order",
-                method: &Method::POST,
-                path: "/orders",
-                resource: "https://tools.test/shop",
-            },
+            operation: Operation::bare(
+                "create_order",
+                &Method::POST,
+                "/orders",
+                "https://tools.test/shop",
+            ),
             raw_path: "/orders",
         }
     }

@@ -121,6 +121,8 @@ pub struct Entry<'a> {
     pub grant: Option<&'a Grant>,
     /// What the caller has proven of itself, when it was admitted.
     pub presenter: Option<&'a Presenter>,
+    /// The SHA-256 of the body, where it was read to be judged.
+    pub body: Option<&'a [u8; 32]>,
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
     /// Time spent deciding.
@@ -186,6 +188,7 @@ impl Entry<'_> {
                 path: http.uri.path(),
                 host: self.call.map(Call::authority),
                 query: computed.query.as_ref(),
+                body: self.body,
             },
             client: self
                 .caller

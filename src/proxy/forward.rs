@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::body::{self, Ending, Fault, Finish, RequestBody, ResponseBody, Watch};
+use super::body::{self, Ending, Fault, Finish, Payload, RequestBody, ResponseBody, Watch};
 use super::headers;
 use super::session;
 use super::tether::Tether;
@@ -39,8 +38,8 @@ pub struct Order {
     pub target: Box<str>,
     /// The headers, cleaned.
     pub headers: HeaderMap,
-    /// The body, unread.
-    pub body: Incoming,
+    /// The body: what was judged of it, or unread.
+    pub body: Payload,
     /// The most bytes of it that pass.
     pub body_limit: u64,
     /// The longest pause within a body.
@@ -155,7 +154,7 @@ pub async fn forward(
         .ends()
         .filter(|_| order.ends_with_grant)
         .map(|ends| clock::instant() + ends.since(now));
-    let (body, watch) = RequestBody::streaming(order.body, order.body_limit, order.body_idle);
+    let (body, watch) = RequestBody::of(order.body, order.body_limit, order.body_idle);
     if let Some(open) = &mut account.open {
         open.request = watch;
     }

@@ -15,7 +15,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::body::ResponseBody;
+use super::body::{Payload, ResponseBody, Room};
 use super::challenge::Guidance;
 use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
@@ -38,7 +38,7 @@ use crate::runtime::clock;
 use crate::runtime::metrics::{Metrics, Tally};
 use crate::token::grant::Grant;
 use crate::token::parties::Parties;
-use crate::token::presenter::{Certificate, Presenter};
+use crate::token::presenter::Certificate;
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,6 +50,7 @@ struct Inner {
     journal: Journal,
     floods: Arc<Floods>,
     metrics: Arc<Metrics>,
+    room: Arc<Room>,
 }
 
 /// What is known of a request beside its judgement.
@@ -77,14 +78,15 @@ impl Handler for Gate {
             .headers()
             .contains_key(header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut payload) = request.map(Payload::Unread).into_parts();
         if let Some(document) = metadata(&serving, &parts, connection, n) {
             return Ok(document);
         }
         let context = Context::new(&serving, &parts, connection);
         // Before the decision: whatever is revoked while it is made and recorded ends the call after it.
         let raised = serving.facts.revocations().signal().raised();
-        let mut judgement = judged(&serving, &parts, connection, n, &context).await;
+        let mut judgement =
+            self.judged(&serving, (&parts, &mut payload), connection, n, &context).await;
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
@@ -115,10 +117,10 @@ impl Handler for Gate {
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
         drop(judgement);
-        let tether = self.tether(&permit, grant.as_ref(), presenter.as_ref(), &serving, raised);
+        let tether = self.tether(&permit, grant.as_ref(), &serving, raised);
         let headers = std::mem::take(&mut parts.headers);
         let parties = grant.as_deref().map(|grant| Parties::of(grant, presenter.as_ref()));
-        let order = course.order(headers, body, upgrade, parties, &context, &serving);
+        let order = course.order(headers, payload, upgrade, parties, &context, &serving);
         let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
         let audit_id = self.audit_id(&receipt);
         // hyper keeps room for the future of a call as long as the connection lives: the large part of
@@ -138,25 +140,6 @@ impl Handler for Gate {
 
 /// Stands where a verdict was taken out.
 const USED: Result<Permit, Denial> = Err(Denial { reason: Reason::AuditUnavailable, about: None });
-
-/// Judges a request, unless its bytes were already seen to break the rules of the connection.
-async fn judged<'a>(
-    serving: &'a Serving,
-    parts: &'a Parts,
-    connection: &'a Connection,
-    n: u64,
-    context: &'a Context,
-) -> Judgement<'a> {
-    if let Some(reason) = connection.violation(n, &parts.headers) {
-        return Judgement::refused(reason.into());
-    }
-    let arrival = Arrival {
-        transport: transport(connection),
-        certificate: context.certificate.as_ref(),
-        now: context.now,
-    };
-    judge(&serving.snapshot, &serving.facts, parts, arrival).await
-}
 
 fn transport(connection: &Connection) -> Transport<'_> {
     Transport { server_name: connection.peer().server_name.as_deref() }
@@ -206,7 +189,27 @@ impl Gate {
         floods: Arc<Floods>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self(Arc::new(Inner { serving, journal, floods, metrics }))
+        Self(Arc::new(Inner { serving, journal, floods, metrics, room: Arc::default() }))
+    }
+
+    /// Judges a request, unless its bytes were already seen to break the rules of the connection.
+    async fn judged<'a>(
+        &self,
+        serving: &'a Serving,
+        (parts, payload): (&'a Parts, &mut Payload),
+        connection: &'a Connection,
+        n: u64,
+        context: &'a Context,
+    ) -> Judgement<'a> {
+        if let Some(reason) = connection.violation(n, &parts.headers) {
+            return Judgement::refused(reason.into());
+        }
+        let arrival = Arrival {
+            transport: transport(connection),
+            certificate: context.certificate.as_ref(),
+            now: context.now,
+        };
+        judge(&serving.snapshot, &serving.facts, (parts, payload), arrival, &self.0.room).await
     }
 
     /// Writes the decision and waits until it is kept. A refusal of a caller without a valid token
@@ -240,6 +243,7 @@ impl Gate {
             credentials: judgement.credentials,
             grant: judgement.grant.as_deref(),
             presenter: judgement.presenter.as_ref(),
+            body: judgement.body.as_ref().map(|body| &body.sha256),
             verdict,
             took,
         };
@@ -253,15 +257,13 @@ impl Gate {
         &self,
         permit: &Permit,
         grant: Option<&Arc<Grant>>,
-        presenter: Option<&Presenter>,
         serving: &Serving,
         raised: u64,
     ) -> Option<Box<Tether>> {
         let grant = grant.filter(|_| matches!(permit.ground(), Ground::Granted(_)))?;
         let signal = serving.facts.revocations().signal().clone();
         let serving = Arc::clone(&self.0.serving);
-        let agents = presenter.into_iter().flat_map(Presenter::agents).map(Into::into).collect();
-        Some(Box::new(Tether::new(Arc::clone(grant), agents, serving, signal, raised)))
+        Some(Box::new(Tether::new(Arc::clone(grant), serving, signal, raised)))
     }
 
     fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration) {
@@ -335,7 +337,7 @@ fn guidance<'g>(
         authentication: &entry.authentication,
         confirmation_required: denial.reason == Reason::ConfirmationRequired,
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
-        operation: call.operation(entry),
+        operation: call.operation(entry, judgement.body.as_ref()),
         raw_path: call.raw_path(),
     })
 }
@@ -393,7 +395,7 @@ impl Course {
     fn order(
         self,
         mut headers: HeaderMap,
-        body: Incoming,
+        body: Payload,
         upgrade: Option<OnUpgrade>,
         parties: Option<Parties<'_>>,
         context: &Context,

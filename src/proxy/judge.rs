@@ -4,22 +4,26 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 
-use crate::config;
+use super::body::payload::Bounds;
+use super::body::{Payload, Room};
 use crate::decide::call::{self, Call};
 use crate::decide::facts::Facts;
 use crate::decide::permit::Permit;
 use crate::decide::{self, admit};
 use crate::facts::store::{Settling, Store};
+use crate::model::body::Body;
+use crate::model::exact::{Json, Malformed};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::Transport;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
 use crate::token::grant::Grant;
+use crate::token::hash::sha256;
 use crate::token::presenter::{Certificate, Presenter};
 
 /// What was found out about a request, as far as it could be.
@@ -33,6 +37,8 @@ pub struct Judgement<'a> {
     pub grant: Option<Arc<Grant>>,
     /// What the caller has proven of itself, when it was admitted.
     pub presenter: Option<Presenter>,
+    /// The body, when it was read to be judged.
+    pub body: Option<Body>,
     /// Whether the call may be forwarded.
     pub verdict: Result<Permit, Denial>,
 }
@@ -40,7 +46,8 @@ pub struct Judgement<'a> {
 impl Judgement<'_> {
     /// A refusal before anything was found out.
     pub const fn refused(denial: Denial) -> Self {
-        Self { call: None, credentials: None, grant: None, presenter: None, verdict: Err(denial) }
+        let verdict = Err(denial);
+        Self { call: None, credentials: None, grant: None, presenter: None, body: None, verdict }
     }
 }
 
@@ -55,32 +62,47 @@ pub struct Arrival<'a> {
     pub now: Timestamp,
 }
 
-/// Judges a request. It is refused unless every step says otherwise.
+/// Judges a request. It is refused unless every step says otherwise. Its body is read where something
+/// that it says decides, and otherwise left alone.
 pub async fn judge<'a>(
     snapshot: &'a Snapshot,
     facts: &Store,
-    parts: &'a Parts,
+    (parts, payload): (&'a Parts, &mut Payload),
     arrival: Arrival<'a>,
+    room: &Arc<Room>,
 ) -> Judgement<'a> {
     let mut judgement = Judgement::refused(Reason::HttpMalformed.into());
     let call = match call::receive(parts, arrival.transport, &snapshot.world) {
         Ok(call) => call,
         Err(denial) => return Judgement::refused(denial),
     };
-    let verdict = decide(snapshot, facts, parts, &call, arrival, &mut judgement).await;
-    judgement.verdict = verdict.or_else(|denial| Permit::observe(&call, denial));
+    let request = Request { parts, call: &call, arrival };
+    let verdict = decide(snapshot, facts, request, (payload, room), &mut judgement).await;
+    judgement.verdict = verdict.or_else(|denial| match payload {
+        // What was read in part cannot be forwarded, whatever the resource is.
+        Payload::Broken => Err(denial),
+        Payload::Unread(_) | Payload::Whole(_) => Permit::observe(&call, denial),
+    });
     judgement.call = Some(call);
     judgement
+}
+
+/// What is judged.
+#[derive(Clone, Copy, Debug)]
+struct Request<'r, 'a> {
+    parts: &'a Parts,
+    call: &'r Call<'a>,
+    arrival: Arrival<'a>,
 }
 
 async fn decide<'a>(
     snapshot: &Snapshot,
     facts: &Store,
-    parts: &'a Parts,
-    call: &Call<'a>,
-    arrival: Arrival<'a>,
+    request: Request<'_, 'a>,
+    (payload, room): (&mut Payload, &Arc<Room>),
     found: &mut Judgement<'a>,
 ) -> Result<Permit, Denial> {
+    let Request { parts, call, arrival } = request;
     call.entry()?;
     let (token_header, certificate) = (&call.resource().token_header, arrival.certificate);
     let credentials = extract::extract(&parts.headers, call.query(), token_header, certificate)?;
@@ -91,22 +113,104 @@ async fn decide<'a>(
     let with = Settling { world, now, credentials: Some(credentials), remembered: Some(grant) };
     let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
     let presenter = &*found.presenter.insert(facts.settle(&with, admitted).await?);
-    check_length(&parts.headers, snapshot.config.resources.get(call.resource_index()))?;
-    let permit = decide::authorize(call, grant, presenter, now)?;
+    let resource = snapshot.config.resources.get(call.resource_index()).ok_or(Reason::NoRoute)?;
+    check_length(&parts.headers, resource.body_limit, "content-length")?;
+    if decide::judges_body(call, grant) && !payload.is_empty() {
+        let limit = resource.judged_body_limit.min(resource.body_limit);
+        check_length(&parts.headers, limit, "judged_body_limit")?;
+        check_readable(&parts.headers)?;
+        let limits = &snapshot.config.limits;
+        let bounds = Bounds {
+            octets: limit,
+            idle: limits.body_idle,
+            whole: limits.body_timeout,
+            room: limits.judged_bodies,
+        };
+        found.body = Some(json_body(payload.read(bounds, room).await?)?);
+    }
+    let permit = decide::authorize(call, grant, presenter, found.body.as_ref(), now)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.
     facts.fulfil(&permit, now)?;
     Ok(permit)
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.
-fn check_length(headers: &HeaderMap, resource: Option<&config::Resource>) -> Result<(), Denial> {
+fn check_length(headers: &HeaderMap, limit: u64, about: &'static str) -> Result<(), Denial> {
     let length = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    match (length, resource) {
-        (Some(length), Some(resource)) if length > resource.body_limit => {
-            Err(Denial::about(Reason::BodyTooLarge, "content-length"))
-        }
+    match length {
+        Some(length) if length > limit => Err(Denial::about(Reason::BodyTooLarge, about)),
         _ => Ok(()),
+    }
+}
+
+/// Whether the body is what the gate can read: JSON, and not encoded as something else
+/// (`verification.md` step 18). `head` has each of these headers once at most.
+fn check_readable(headers: &HeaderMap) -> Result<(), Denial> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Denial::about(Reason::BodyTypeRefused, "content-encoding"));
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    if kind.is_some_and(is_json) {
+        Ok(())
+    } else {
+        Err(Denial::about(Reason::BodyTypeRefused, "content-type"))
+    }
+}
+
+/// `application/json`, or a type with the suffix `+json` (RFC 6839 §3.1), in UTF-8, which is all that
+/// RFC 8259 §8.1 allows: with another `charset`, another reader would read another text.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';');
+    let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+    let named = kind.strip_prefix("application/");
+    let is_json = named.is_some_and(|named| named == "json" || named.ends_with("+json"));
+    is_json
+        && parts.all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+/// Step 19: strict JSON, numbers exact.
+fn json_body(octets: Bytes) -> Result<Body, Denial> {
+    let about = |malformed| match malformed {
+        Malformed::Depth => "depth",
+        Malformed::Duplicate => "duplicate",
+        Malformed::Number => "number",
+        Malformed::Syntax => "syntax",
+        Malformed::Utf8 => "utf-8",
+        Malformed::Values => "values",
+    };
+    let json = Json::parse(&octets)
+        .map_err(|malformed| Denial::about(Reason::BodyMalformed, about(malformed)))?;
+    let sha256 = sha256(&octets);
+    Ok(Body { octets, json, sha256 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_known_by_its_type() {
+        for (kind, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=UTF-8", true),
+            ("application/json;charset=\"utf-8\"", true),
+            ("application/merge-patch+json", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; a=b; charset=latin1", false),
+            ("application/jsonx", false),
+            ("text/json", false),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(kind), expected, "{kind}");
+        }
     }
 }

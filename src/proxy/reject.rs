@@ -203,6 +203,7 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::AuditOverloaded
         | Reason::AuditUnavailable
         | Reason::BindingUnavailable
+        | Reason::BodiesOverloaded
         | Reason::IntrospectionUnavailable
         | Reason::FirstUseUnknown
         | Reason::KeysUnavailable
@@ -221,7 +222,20 @@ pub const fn of(reason: Reason) -> Shape {
             "The request body is too large",
             No,
         ),
-        Reason::ConfirmationRequired
+        Reason::BodyMalformed => shape(
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            "The request body is not JSON that can be read in one way only",
+            No,
+        ),
+        Reason::BodyTypeRefused => shape(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "The request body must be JSON, in no content encoding",
+            No,
+        ),
+        Reason::ArgumentsOutside
+        | Reason::ConfirmationRequired
         | Reason::NoApplicableGrant
         | Reason::NoOperationPolicy
         | Reason::PolicyUnresolvable => NOT_AUTHORIZED,

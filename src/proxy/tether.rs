@@ -19,8 +19,6 @@ use crate::token::grant::Grant;
 #[derive(Debug)]
 pub struct Tether {
     grant: Arc<Grant>,
-    /// What its presenter has proven to be.
-    agents: Box<[Box<str>]>,
     /// What is in force now, and not when the response began.
     serving: Arc<ArcSwap<Serving>>,
     signal: Signal,
@@ -31,15 +29,14 @@ pub struct Tether {
 }
 
 impl Tether {
-    /// Ties to `grant`, which was admitted for `agents` when the signal had been raised `seen` times.
+    /// Ties to `grant`, which was admitted when the signal had been raised `seen` times.
     pub fn new(
         grant: Arc<Grant>,
-        agents: Box<[Box<str>]>,
         serving: Arc<ArcSwap<Serving>>,
         signal: Signal,
         seen: u64,
     ) -> Self {
-        Self { grant, agents, serving, signal, seen, next: None }
+        Self { grant, serving, signal, seen, next: None }
     }
 
     /// Why the response must end, if it must: one load where nothing has changed.
@@ -49,8 +46,7 @@ impl Tether {
             return Ok(());
         }
         let serving = self.serving.load();
-        let world = &serving.snapshot.world;
-        let standing = serving.facts.standing(world, &self.grant, &self.agents, clock::now());
+        let standing = serving.facts.standing(&serving.snapshot.world, &self.grant, clock::now());
         standing.map_err(|denial| denial.reason)?;
         self.seen = raised;
         Ok(())

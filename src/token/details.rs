@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::constraints::Constraints;
 use super::names;
 use super::policies::Policy;
 use crate::model::operation::Operation;
@@ -43,11 +44,12 @@ pub enum Rule {
     Policy(Policy),
 }
 
-/// One operation of an `agent_operation` entry. Both members that are given must hold.
+/// One operation of an `agent_operation` entry. Every member that is given must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     action: Option<Box<str>>,
     request: Option<(Method, Pattern)>,
+    constraints: Constraints,
 }
 
 /// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
@@ -87,7 +89,11 @@ impl Allowed {
     fn read(value: &Value) -> Result<Self, Denial> {
         let Value::Object(members) = value else { return Err(MALFORMED) };
         let (mut action, mut method, mut path) = (None, None, None);
+        let mut constraints = Constraints::default();
         for (name, value) in members {
+            if constraints.read(name, value)? {
+                continue;
+            }
             let Value::String(text) = value else { return Err(MALFORMED) };
             match name.as_str() {
                 "action" => action = Some(text.as_str().into()),
@@ -103,15 +109,25 @@ impl Allowed {
             (None, None) if action.is_some() => None,
             _ => return Err(MALFORMED),
         };
-        Ok(Self { action, request })
+        Ok(Self { action, request, constraints })
     }
 
-    /// Whether `operation` is this one.
-    pub fn covers(&self, operation: &Operation<'_>) -> bool {
+    /// Whether `operation` is this one, whatever its arguments are.
+    pub fn names(&self, operation: &Operation<'_>) -> bool {
         self.action.as_deref().is_none_or(|action| action == operation.action)
             && self.request.as_ref().is_none_or(|(method, path)| {
                 method == operation.method && path.matches(operation.path)
             })
+    }
+
+    /// Whether `operation` is this one, and its arguments are such as are granted.
+    pub fn covers(&self, operation: &Operation<'_>) -> bool {
+        self.names(operation) && self.constraints.hold(operation)
+    }
+
+    /// Whether the body of `operation` must be read to tell whether this covers it.
+    pub fn judges_body(&self, operation: &Operation<'_>) -> bool {
+        self.constraints.judge_body() && self.names(operation)
     }
 }
 
@@ -215,7 +231,7 @@ mod tests {
     }
 
     fn at<'a>(method: &'a Method, path: &'a str) -> Operation<'a> {
-        Operation { action: "read", method, path, resource: "https://tools.test/shop" }
+        Operation::bare("read", method, path, "https://tools.test/shop")
     }
 
     #[test]

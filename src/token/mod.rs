@@ -5,6 +5,7 @@ pub mod authentication;
 pub mod certificate;
 pub mod claims;
 pub mod confirmation;
+pub mod constraints;
 pub mod date;
 pub mod delegation;
 pub mod detached;

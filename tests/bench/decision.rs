@@ -175,6 +175,6 @@ fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
     let credentials = credentials.unwrap();
     let grant = decide::authenticate(&call, &credentials, facts).unwrap();
     let presenter = admit(&call, &credentials, &grant, facts).unwrap();
-    let permit = decide::authorize(&call, &grant, &presenter, facts.now).unwrap();
+    let permit = decide::authorize(&call, &grant, &presenter, None, facts.now).unwrap();
     (grant, permit)
 }

@@ -15,8 +15,8 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
-mod agents;
 mod architecture;
+mod arguments;
 mod callers;
 mod certificates;
 mod claims;

@@ -93,7 +93,7 @@ impl Program {
         let admitted = |facts: &Facts<'_>| admit(&call, &credentials, &grant, facts);
         let presenter = self.settle(now, Some(&grant), admitted)?;
         self.remembered = Some(Arc::clone(&grant));
-        decide::authorize(&call, &grant, &presenter, now).map(drop)
+        decide::authorize(&call, &grant, &presenter, None, now).map(drop)
     }
 
     /// A world in which no fact can be had beyond those that are known.

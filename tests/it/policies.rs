@@ -26,12 +26,12 @@ fn every_sample_allows_and_refuses_what_it_says() {
 
 fn is_allowed(sample: &Map<String, Value>, call: &Value) -> bool {
     let method = Method::from_bytes(call["method"].as_str().unwrap().as_bytes()).unwrap();
-    let operation = Operation {
-        action: call["action"].as_str().unwrap(),
-        method: &method,
-        path: call["path"].as_str().unwrap(),
-        resource: "https://tools.example.com/shop",
-    };
+    let operation = Operation::bare(
+        call["action"].as_str().unwrap(),
+        &method,
+        call["path"].as_str().unwrap(),
+        "https://tools.example.com/shop",
+    );
     details::read(sample).unwrap().iter().any(|entry| {
         let Rule::Operations(allowed) = &entry.rule else { return false };
         entry.bounds.hold(&operation) && allowed.iter().any(|one| one.covers(&operation))

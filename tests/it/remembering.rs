@@ -267,7 +267,7 @@ impl World {
             let step = decide::authenticate(&call, &credentials, &facts).and_then(|grant| {
                 found = Some(Arc::clone(&grant));
                 let presenter = admit(&call, &credentials, &grant, &facts)?;
-                Ok(decide::authorize(&call, &grant, &presenter, self.now)?)
+                Ok(decide::authorize(&call, &grant, &presenter, None, self.now)?)
             });
             match step {
                 Ok(permit) => return (found, Ok(permit)),

@@ -130,6 +130,8 @@ pub struct Http<'a> {
     pub host: Option<&'a str>,
     /// The query, as a keyed hash.
     pub query: Option<&'a Tag>,
+    /// The SHA-256 of the body, where it was read to be judged.
+    pub body: Option<&'a [u8; 32]>,
 }
 
 impl Decision<'_> {
@@ -198,6 +200,9 @@ impl Body for Decision<'_> {
             to.text_within(MAX_PATH, "path", self.http.path);
             to.optional("host", self.http.host);
             to.optional("query", self.http.query.map(Tag::as_str));
+            if let Some(body) = self.http.body {
+                to.hex("body_sha256", body);
+            }
         });
         if let Some(client) = self.client {
             to.object("client", |to| {

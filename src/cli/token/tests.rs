@@ -65,12 +65,7 @@ fn what_is_minted_is_verified_with_every_algorithm() {
         assert_eq!(claims.client_id.as_deref(), Some("app"));
         assert!(grant.has_scope("shop") && grant.has_scope("read"));
         let Rule::Operations(allowed) = &grant.entries()[0].rule else { panic!("not a list") };
-        let operation = Operation {
-            action: "search",
-            method: &http::Method::GET,
-            path: "/products/7",
-            resource: RESOURCE,
-        };
+        let operation = Operation::bare("search", &http::Method::GET, "/products/7", RESOURCE);
         assert!(allowed[0].covers(&operation) && grant.entries()[0].bounds.hold(&operation));
         assert!(!allowed[1].covers(&operation));
     }

@@ -38,7 +38,7 @@ fn decision(id: &str) -> Decision<'_> {
         unverified: None,
         basis: None,
         operation: None,
-        http: Http { method: "GET", path: "/a", host: None, query: None },
+        http: Http { method: "GET", path: "/a", host: None, query: None, body: None },
         client: None,
         upstream: None,
         elapsed: Duration::ZERO,

@@ -1,6 +1,7 @@
-//! Bodies on their way through the gate: bounded, watched, never buffered, and never ended cleanly
-//! when they were not whole.
+//! Bodies on their way through the gate: bounded, watched, and never ended cleanly when they were not
+//! whole. None is held but the one that is judged.
 
+pub mod payload;
 pub mod request;
 pub mod response;
 
@@ -12,6 +13,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::{Instant, Sleep};
 
+pub use payload::{Payload, Room};
 pub use request::{RequestBody, Watch};
 pub use response::{Ending, Finish, ResponseBody};
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::payload::{Payload, Whole};
 use super::{Fault, Pause};
 use crate::proxy::headers;
 use crate::runtime::clock;
@@ -17,11 +18,13 @@ use crate::runtime::clock;
 /// The body of a request that goes upstream.
 #[derive(Debug, Default)]
 pub enum RequestBody {
+    /// It broke off while it was read.
+    Broken,
     /// There is none.
     #[default]
     Empty,
-    /// It was read whole, to be judged; these are the judged bytes.
-    Full(Bytes),
+    /// It was read whole, to be judged; this is what was judged.
+    Full(Whole),
     /// It is handed on as it comes.
     Streaming(Streaming),
 }
@@ -50,6 +53,24 @@ pub struct Watch {
 }
 
 impl RequestBody {
+    /// What goes upstream of the body of a judged call.
+    pub fn of(payload: Payload, limit: u64, idle: Duration) -> (Self, Option<Arc<Watch>>) {
+        match payload {
+            // Nothing is permitted for which this would be so; were it, nothing must be sent as if whole.
+            Payload::Broken => (Self::Broken, None),
+            Payload::Unread(incoming) => Self::streaming(incoming, limit, idle),
+            Payload::Whole(whole) if whole.octets.is_empty() && whole.trailers.is_none() => {
+                (Self::Empty, None)
+            }
+            Payload::Whole(whole) => {
+                let watch = Watch::new();
+                watch.advance(u64::try_from(whole.octets.len()).unwrap_or(u64::MAX));
+                watch.end();
+                (Self::Full(whole), Some(Arc::new(watch)))
+            }
+        }
+    }
+
     /// Hands `incoming` on, at most `limit` bytes of it and with pauses of at most `idle`; or
     /// nothing at all where nothing can come, and then there is nothing to watch.
     pub fn streaming(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Option<Arc<Watch>>) {
@@ -65,15 +86,9 @@ impl RequestBody {
     /// What can be seen of it from outside.
     pub fn watch(&self) -> Option<&Arc<Watch>> {
         match self {
-            Self::Empty | Self::Full(_) => None,
+            Self::Broken | Self::Empty | Self::Full(_) => None,
             Self::Streaming(streaming) => Some(&streaming.watch),
         }
-    }
-}
-
-impl From<Bytes> for RequestBody {
-    fn from(bytes: Bytes) -> Self {
-        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes) }
     }
 }
 
@@ -190,25 +205,34 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Broken => Poll::Ready(Some(Err(Fault::Aborted))),
+            Self::Full(whole) if whole.octets.is_empty() => {
+                Poll::Ready(whole.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+            Self::Full(whole) => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut whole.octets)))))
+            }
             Self::Streaming(streaming) => streaming.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Broken => false,
             Self::Empty => true,
-            Self::Full(bytes) => bytes.is_empty(),
+            Self::Full(whole) => whole.octets.is_empty() && whole.trailers.is_none(),
             Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Broken => SizeHint::default(),
             Self::Empty => SizeHint::with_exact(0),
-            Self::Full(bytes) => {
-                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            // A length that is known goes ahead of the body, and then there can be no trailers.
+            Self::Full(whole) if whole.trailers.is_some() => SizeHint::default(),
+            Self::Full(whole) => {
+                SizeHint::with_exact(u64::try_from(whole.octets.len()).unwrap_or(u64::MAX))
             }
             Self::Streaming(streaming) => streaming.incoming.size_hint(),
         }

@@ -55,6 +55,8 @@ async fn echo_upgraded(request: Request<Incoming>) {
 
 fn limits() -> Limits {
     Limits {
+        body_timeout: Duration::from_secs(5),
+        judged_bodies: 1_000_000,
         connections: 10,
         connections_per_source: 10,
         streams: 10,

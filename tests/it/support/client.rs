@@ -62,9 +62,12 @@ impl Response {
         self.json()["error"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The member `decision_id` of the body.
+    /// The member `decision_id` of the body of a refusal, or the header of what was forwarded.
     pub(crate) fn decision_id(&self) -> String {
-        self.json()["decision_id"].as_str().expect("a refusal names its decision").to_owned()
+        match self.header("x-opgate-decision-id") {
+            Some(id) => id.to_owned(),
+            None => self.json()["decision_id"].as_str().expect("a decision has an id").to_owned(),
+        }
     }
 
     /// Everything that the caller was told, as one text.

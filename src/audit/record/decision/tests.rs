@@ -79,7 +79,13 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         unverified: None,
         basis: Some(Basis { entry: Some(2), how: any }),
         operation: Some(Operation { protocol: any, action: any, method: any, path: any }),
-        http: Http { method: any, path: any, host: Some(any), query: Some(tag) },
+        http: Http {
+            method: any,
+            path: any,
+            host: Some(any),
+            query: Some(tag),
+            body: Some(&[7; 32]),
+        },
         client: Some("10.1.2.123:53252".parse().unwrap()),
         upstream: Some(any),
         elapsed: Duration::from_micros(41),
@@ -107,11 +113,12 @@ fn a_decision_has_the_members_of_the_specification_in_their_order() {
             r#""wpt":{{"key":"0303030303030303"}},"mtls":{{"key":"0101010101010101"}}}},"scope":"x","#,
             r#""grant":{{"entry":2,"how":"x"}},"#,
             r#""op":{{"protocol":"x","action":"x","method":"x","path":"x"}},"#,
-            r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"#,
+            r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw","body_sha256":"{}"}},"#,
             r#""client":{{"address":"10.1.2.123","port":53252}},"upstream":"x","us":41"#
         ),
         hex,
-        "cd".repeat(32)
+        "cd".repeat(32),
+        "07".repeat(32)
     );
     assert_eq!(text(&decision("x", &tag, &token("x", &tag))), expected);
 }
