@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::config::{self, Config};
-use crate::decide::world::{Resource, World};
+use crate::decide::world::{Resource, Signatory, World};
 use crate::operation::catalog::{Catalog, Entry};
 use crate::operation::route::Routes;
 use crate::token::workload::TrustDomain;
@@ -42,6 +42,7 @@ impl Snapshot {
         let world = World {
             issuers: config.issuers.iter().map(|issuer| Arc::clone(&issuer.trust)).collect(),
             domains: domains(&config),
+            directories: directories(&config),
             origin: config.gate.origin.to_string().into(),
             methods: methods.collect(),
             routes: routes(&config),
@@ -59,9 +60,17 @@ fn domains(config: &Config) -> Vec<TrustDomain> {
         .map(|(own, keys)| TrustDomain {
             issuer: Arc::clone(&own.issuer.trust),
             domain: own.trust_domain.clone(),
+            agents: own.agents.clone(),
             keys,
         })
         .collect()
+}
+
+/// Behind the trust domains, in the same order.
+fn directories(config: &Config) -> Vec<Signatory> {
+    let first = config.issuers.len().saturating_add(config.workload_issuers.len());
+    let numbered = config.agent_directories.iter().zip(first..);
+    numbered.map(|(own, keys)| Signatory { trust: Arc::clone(&own.trust), keys }).collect()
 }
 
 /// Every resource is mounted at its own authority. The gate's origin and further hosts serve what no

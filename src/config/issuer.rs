@@ -10,6 +10,7 @@ use super::reference::list;
 use super::value::{self, Url, Wrong};
 use super::{IssuerConfig, KeySource};
 use crate::token::delegation::presenter::MAX_BEARER_LIFETIME;
+use crate::token::keys::MAX_KEYS;
 use crate::token::trust::{Algorithm, Countersigned, Delegations, Issuer, Profile};
 
 /// `None` where one is wrong.
@@ -68,7 +69,9 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         delegation,
     };
     let refresh = section.duration("refresh");
-    Some(IssuerConfig { trust: Arc::new(trust), keys, refresh, binding_service, ca, liveness })
+    let trust = Arc::new(trust);
+    let most_keys = MAX_KEYS;
+    Some(IssuerConfig { trust, keys, most_keys, refresh, binding_service, ca, liveness })
 }
 
 fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
@@ -120,12 +123,14 @@ fn delegations(
     section: &Section<'_>,
     into: &mut Reading<'_>,
 ) -> Delegations {
-    let is_asked = issuer.has("introspection") || issuer.has("revocation_feed");
-    if !is_asked && issuer.duration("max_lifetime") > MAX_BEARER_LIFETIME {
+    let is_told = issuer.has("introspection")
+        || issuer.has("revocation_feed")
+        || issuer.text_or_default("status").0 == "required";
+    if !is_told && issuer.duration("max_lifetime") > MAX_BEARER_LIFETIME {
         into.problems.hint(
             section.place(),
             "accepts delegated tokens that live longer than 15 minutes and cannot be revoked by it",
-            "set `introspection`, `revocation_feed`, or `max_lifetime` to `15m` or less",
+            "set `introspection`, `revocation_feed`, `status` to `required`, or `max_lifetime` to `15m` or less",
         );
     }
     let structural = section.text_or_default("aoa_chain").0 == "structural";

@@ -18,6 +18,7 @@ pub mod reference;
 mod resource;
 mod revocations;
 pub mod secret;
+mod signers;
 mod upstream;
 mod value;
 mod workload;
@@ -25,6 +26,7 @@ mod workload;
 pub use load::load;
 pub use parse::parse;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,6 +66,8 @@ pub struct Config {
     pub issuers: Vec<IssuerConfig>,
     /// `[[workload_issuer]]`, in file order.
     pub workload_issuers: Vec<WorkloadIssuer>,
+    /// `[[agent_directory]]`, in file order; the identifier of each is `agents`.
+    pub agent_directories: Vec<IssuerConfig>,
     /// `[[upstream]]`, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// `[[resource]]`, in file order.
@@ -86,9 +90,10 @@ pub enum Endpoint {
 }
 
 impl Config {
-    /// Every issuer whose keys are obtained: those of tokens, then those of workloads.
+    /// Everybody whose keys are obtained: issuers of tokens, issuers of workloads' identities, agents.
     pub fn key_sources(&self) -> impl Iterator<Item = &IssuerConfig> {
-        self.issuers.iter().chain(self.workload_issuers.iter().map(|domain| &domain.issuer))
+        let workloads = self.workload_issuers.iter().map(|domain| &domain.issuer);
+        self.issuers.iter().chain(workloads).chain(&self.agent_directories)
     }
 }
 
@@ -242,6 +247,8 @@ pub struct IssuerConfig {
     pub trust: Arc<Issuer>,
     /// `jwks_file`, `jwks_uri`, or neither: metadata of the issuer.
     pub keys: KeySource,
+    /// The most keys that it may have.
+    pub most_keys: usize,
     /// `refresh`: how often the keys are obtained anew; a removed key stops working within this time.
     pub refresh: Duration,
     /// `binding_service`: where it is asked which workload an agent is bound to.
@@ -308,6 +315,8 @@ pub struct WorkloadIssuer {
     pub issuer: IssuerConfig,
     /// `trust_domain`: the authority of its workloads' identifiers.
     pub trust_domain: Box<str>,
+    /// `agents`: the agents that its workloads are, where those have ids of their own.
+    pub agents: HashMap<Box<str>, Box<str>>,
 }
 
 /// Where an issuer's keys come from.

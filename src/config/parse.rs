@@ -8,7 +8,9 @@ use toml::de::DeTable;
 use super::problem::{Place, Problems};
 use super::raw::{self, Section};
 use super::reading::{Names, Reading, Showable};
-use super::{Config, Gate, audit, gate, issuer, resource, revocations, upstream, workload};
+use super::{
+    Config, Gate, audit, gate, issuer, resource, revocations, signers, upstream, workload,
+};
 use crate::model::hex::hex;
 
 /// Reads a configuration from its text; opens nothing. Relative paths are relative to the folder of
@@ -55,6 +57,9 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let issuers = issuer::issuers(&issuer_tables, into);
     let workload_tables = file.tables("workload_issuer");
     let workload_issuers = workload::issuers(&workload_tables, into);
+    let directory_tables = file.tables("agent_directory");
+    let agent_directories = signers::agent_directories(&directory_tables, into);
+    signers::check(&issuer_tables, &directory_tables, into);
     into.showable = Showable {
         // Where the gate's own table is wrong, that is the problem.
         certificate: gate.as_ref().is_none_or(Gate::can_learn_certificates),
@@ -75,6 +80,7 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
         admin,
         issuers: issuers?,
         workload_issuers: workload_issuers?,
+        agent_directories: agent_directories?,
         upstreams: upstreams?.into_iter().map(Arc::new).collect(),
         resources: resources?,
         audit,

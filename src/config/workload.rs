@@ -1,13 +1,16 @@
 //! `[[workload_issuer]]`: whose word on workloads is taken (WIMSE).
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
 
+use super::WorkloadIssuer;
 use super::raw::Section;
 use super::reading::{Reading, Seen};
+use super::signers::Keyed;
 use super::value::{self, Wrong};
-use super::{IssuerConfig, KeySource, LivenessConfig, WorkloadIssuer, issuer};
-use crate::token::trust::{Issuer, Profile};
+use crate::token::claims::MAX_AGENT;
+use crate::token::keys::MAX_KEYS;
+use crate::token::trust::Issuer;
+use crate::token::workload::authority;
 
 /// `None` where one is wrong.
 pub(super) fn issuers(
@@ -38,31 +41,40 @@ fn workload_issuer(
         let key = if section.has("trust_domain") { "trust_domain" } else { "issuer" };
         into.unique(domains, domain.to_string(), &section.place_of(key), "this trust domain");
     }
-    let algorithms = issuer::algorithms(section, "algorithms", Profile::OAuth, into);
-    let keys = issuer::keys(section, into);
-    if matches!(keys, KeySource::Discovery) && !section.has("jwks_file") && !section.has("jwks_uri")
-    {
-        let message =
-            "needs `jwks_file` or `jwks_uri`: a trust domain has no metadata to find its keys by";
-        into.problems.add(section.place(), message);
+    let keyed = Keyed::read(section, "a trust domain", into);
+    let trust = Issuer { leeway: section.duration("leeway"), ..Issuer::named(&id?) };
+    let issuer = keyed.of(trust, MAX_KEYS);
+    let trust_domain = trust_domain?;
+    let agents = agents(section, &trust_domain, into);
+    Some(WorkloadIssuer { issuer, trust_domain, agents })
+}
+
+/// Which agents the workloads of the domain are. A name that no workload here can have does nothing.
+fn agents(
+    section: &Section<'_>,
+    trust_domain: &str,
+    into: &mut Reading<'_>,
+) -> HashMap<Box<str>, Box<str>> {
+    let mut agents = HashMap::new();
+    let Some(serde_json::Value::Object(given)) = section.json("agents") else { return agents };
+    let place = section.place_of("agents");
+    for (workload, agent) in given {
+        let shown = value::shown(&workload);
+        if authority(&workload) != Some(trust_domain) {
+            let message = format!("`{shown}` is not a workload of `{trust_domain}`");
+            let hint = format!("write `spiffe://{trust_domain}/…` or `wimse://{trust_domain}/…`");
+            into.problems.hint(&place, message, hint);
+        }
+        let id =
+            agent.as_str().filter(|id| (1..=MAX_AGENT).contains(&id.len()) && id.contains(':'));
+        if let Some(agent) = id {
+            agents.insert(workload.into(), agent.into());
+        } else {
+            let message = format!("`{shown}` is not given the id of an agent, which is a URI");
+            into.problems.add(&place, message);
+        }
     }
-    let ca = into.file(section, "ca");
-    let trust =
-        Issuer { id: id?, algorithms, leeway: section.duration("leeway"), ..Issuer::named("") };
-    let keys = IssuerConfig {
-        trust: Arc::new(trust),
-        keys,
-        refresh: section.duration("refresh"),
-        ca,
-        binding_service: None,
-        // Identity tokens are short-lived: nothing is asked about them.
-        liveness: LivenessConfig {
-            status_max_age: Duration::ZERO,
-            feed: None,
-            introspection: None,
-        },
-    };
-    Some(WorkloadIssuer { issuer: keys, trust_domain: trust_domain? })
+    agents
 }
 
 /// The authority of a URI such as `https://idp.example.com`, `wimse://td` or `spiffe://td`.
@@ -80,7 +92,7 @@ fn authority_of(text: &str) -> Result<&str, Wrong> {
 }
 
 /// An authority without user information.
-fn domain(text: &str) -> Result<&str, Wrong> {
+pub(super) fn domain(text: &str) -> Result<&str, Wrong> {
     let is_fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._:".contains(c);
     if !text.is_empty() && text.len() <= 255 && text.chars().all(is_fit) {
         return Ok(text);

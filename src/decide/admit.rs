@@ -23,6 +23,7 @@ pub fn admit(
     revoked::introspect(call, grant, facts)?;
     check_evidence(call, grant, facts)?;
     let mut presenter = proofs::prove(call, credentials, grant, facts)?;
+    revoked::check_agents(grant, presenter.agents(), facts)?;
     binding::check(grant, &presenter, facts)?;
     presenter.delegated = check_delegation(call, grant, &presenter)?;
     Ok(presenter)

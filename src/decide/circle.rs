@@ -2,8 +2,10 @@
 
 use super::call::Call;
 use super::facts::{Facts, Stop};
+use super::world::Signatory;
 use crate::model::need::Need;
 use crate::token::signers::{Role, Signers, Trusted};
+use crate::token::trust::Issuer;
 use crate::token::verify::Halt;
 
 /// The signers of a token that this issuer has issued for the resource of this call.
@@ -17,7 +19,7 @@ pub(super) struct Circle<'a> {
 impl Signers for Circle<'_> {
     fn find(&self, role: Role, name: &str) -> Result<Option<Trusted<'_>>, Halt> {
         match role {
-            Role::Agent => Ok(None),
+            Role::Agent => self.agent(name),
             Role::Authority => self.authority(name),
         }
     }
@@ -30,14 +32,29 @@ impl Circle<'_> {
         let listed = self.call.resource().chain_authorities.iter().copied();
         let is_named =
             |index: &usize| world.issuers.get(*index).is_some_and(|one| *one.id == *name);
-        let Some(index) = std::iter::once(self.issuer).chain(listed).find(is_named) else {
-            return Ok(None);
+        match std::iter::once(self.issuer).chain(listed).find(is_named) {
+            Some(index) => self.trusted(self.facts.issuer(index)?, index).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// D12: the directory of the agent's own scheme and authority, which can speak of no other agent. One
+    /// that was never obtained is a refusal: to call its agents unknown would let a forged signature
+    /// pass for as long as somebody keeps the directory away.
+    fn agent(&self, name: &str) -> Result<Option<Trusted<'_>>, Halt> {
+        let is_of = |directory: &&Signatory| {
+            name.strip_prefix(&*directory.trust.id).is_some_and(|rest| rest.starts_with('/'))
         };
-        let (issuer, keys) = self.facts.trusted(index).map_err(|stop| match stop {
+        let found = self.facts.world.directories.iter().find(is_of);
+        found.map(|directory| self.trusted(&directory.trust, directory.keys)).transpose()
+    }
+
+    fn trusted<'s>(&'s self, issuer: &'s Issuer, index: usize) -> Result<Trusted<'s>, Halt> {
+        let keys = self.facts.obtained(index).map_err(|stop| match stop {
             Stop::Need(need) => Halt::Need(need),
             Stop::Refuse(denial) => Halt::Refuse(denial),
         })?;
         let newer = (!self.facts.keys_are_newest(index)).then_some(Need::NewerKeys(index));
-        Ok(Some(Trusted { algorithms: &issuer.algorithms, keys, newer }))
+        Ok(Trusted { algorithms: &issuer.algorithms, keys, newer })
     }
 }

@@ -133,6 +133,7 @@ fn prove_workload(
         return Err(Denial::about(Reason::FirstUseUnknown, "restart").into());
     }
     presenter.workload = Some(identity.subject);
+    presenter.workload_agent = identity.agent;
     presenter.workload_key = Some(identity.thumbprint);
     presenter.workload_use = Some(first_use);
     Ok(())

@@ -5,22 +5,12 @@ use super::call::Call;
 use super::facts::{Facts, Stop};
 use crate::model::reason::{Denial, Reason};
 use crate::token::grant::{Grant, Origin};
+use crate::token::revocation::{Hit, Set};
 
 /// Refuses a token that was taken back: by the operator, by its issuer or one of its chain, by name of
 /// an ancestor, or by its place in a status list.
 pub fn check(grant: &Grant, facts: &Facts<'_>) -> Result<(), Stop> {
-    let named = grant.named();
-    if let Some(hit) = facts.revoked.find(named, facts.now) {
-        return Err(Denial::from(hit).into());
-    }
-    for (index, issuer) in facts.world.issuers.iter().enumerate() {
-        let Some(max_age) = issuer.liveness.feed_max_age else { continue };
-        if named.is_of(&issuer.id)
-            && let Some(hit) = facts.feed(index, max_age)?.find(named, facts.now)
-        {
-            return Err(Denial::from(hit).into());
-        }
-    }
+    look(grant, facts, |set| set.find(grant.named(), facts.now))?;
     let Some(reference) = grant.status() else { return Ok(()) };
     let issuer = facts.world.issuer_called(&grant.issuer().id);
     let issuer = issuer.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
@@ -29,6 +19,34 @@ pub fn check(grant: &Grant, facts: &Facts<'_>) -> Result<(), Stop> {
         Some(_) => Err(Denial::about(Reason::StatusInvalid, "status").into()),
         None => Err(Denial::about(Reason::StatusInvalid, "idx").into()),
     }
+}
+
+/// Refuses an agent that was revoked and is known by its proof alone: the token need not name it.
+pub fn check_agents(
+    grant: &Grant,
+    agents: impl Iterator<Item = impl AsRef<str>>,
+    facts: &Facts<'_>,
+) -> Result<(), Stop> {
+    for agent in agents {
+        look(grant, facts, |set| set.find_agent(agent.as_ref(), grant.named(), facts.now))?;
+    }
+    Ok(())
+}
+
+/// Looks into what the operator has revoked, and what each issuer that the token is of has.
+fn look(grant: &Grant, facts: &Facts<'_>, find: impl Fn(&Set) -> Option<Hit>) -> Result<(), Stop> {
+    if let Some(hit) = find(facts.revoked) {
+        return Err(Denial::from(hit).into());
+    }
+    for (index, issuer) in facts.world.issuers.iter().enumerate() {
+        let Some(max_age) = issuer.liveness.feed_max_age else { continue };
+        if grant.named().is_of(&issuer.id)
+            && let Some(hit) = find(facts.feed(index, max_age)?)
+        {
+            return Err(Denial::from(hit).into());
+        }
+    }
+    Ok(())
 }
 
 /// Asks the issuer of a JWT too, where the resource demands it (`introspection = "always"`).

@@ -18,6 +18,8 @@ pub struct World {
     pub issuers: Vec<Arc<Issuer>>,
     /// The trust domains whose workloads are known.
     pub domains: Vec<TrustDomain>,
+    /// The directories of agents' keys; each is named as its agents' ids begin.
+    pub directories: Vec<Signatory>,
     /// Scheme and authority by which agents reach the gate.
     pub origin: Box<str>,
     /// The resources, in file order.
@@ -26,6 +28,15 @@ pub struct World {
     pub routes: Routes,
     /// The methods that some operation has.
     pub methods: HashSet<Method>,
+}
+
+/// Somebody who signs what stands in tokens, and issues none.
+#[derive(Debug)]
+pub struct Signatory {
+    /// What it is called, and what its keys may be used with.
+    pub trust: Arc<Issuer>,
+    /// Where its keys are among those of all issuers.
+    pub keys: usize,
 }
 
 /// One resource, as the decision sees it.

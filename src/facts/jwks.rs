@@ -16,7 +16,7 @@ use crate::model::need::Need;
 use crate::runtime::client::{Ask, Client, FetchError};
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
-use crate::token::keys::{JwksError, KeySet};
+use crate::token::keys::{JwksError, KeySet, MAX_KEYS};
 
 /// The least time between two fetches that unknown `kid`s cause.
 pub const FORCED_INTERVAL: Duration = Duration::from_secs(30);
@@ -29,6 +29,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest key set or metadata document, in bytes.
 const MAX_DOCUMENT: usize = 256 * 1_024;
+/// The largest key set of a directory of agents, in bytes.
+const MAX_DIRECTORY: usize = 1_024 * 1_024;
 
 /// The source of one issuer's keys.
 #[derive(Debug)]
@@ -133,14 +135,14 @@ impl Source {
 
     async fn read(&self, current: &[u8]) -> Result<Option<(Vec<u8>, KeySet)>, SourceError> {
         let document = match &self.config.keys {
-            KeySource::File(path) => read_file(path).await?,
+            KeySource::File(path) => read_file(path, self.longest()).await?,
             KeySource::Url(uri) => self.get(uri).await?,
             KeySource::Discovery => self.get(&self.discover().await?).await?,
         };
         if document == current {
             return Ok(None);
         }
-        let (keys, left_out) = KeySet::from_jwks(&document)?;
+        let (keys, left_out) = KeySet::from_jwks_of(&document, self.config.most_keys)?;
         for key in left_out {
             let issuer = &*self.config.trust.id;
             tracing::warn!(
@@ -154,9 +156,14 @@ impl Source {
         Ok(Some((document, keys)))
     }
 
+    const fn longest(&self) -> usize {
+        if self.config.most_keys > MAX_KEYS { MAX_DIRECTORY } else { MAX_DOCUMENT }
+    }
+
     async fn get(&self, uri: &Uri) -> Result<Vec<u8>, SourceError> {
         let accept = "application/jwk-set+json, application/json";
-        let fetched = self.client.send(Ask::get(uri, accept, MAX_DOCUMENT, FETCH_TIMEOUT)).await?;
+        let ask = Ask::get(uri, accept, self.longest(), FETCH_TIMEOUT);
+        let fetched = self.client.send(ask).await?;
         if fetched.status != http::StatusCode::OK {
             return Err(SourceError::Status(fetched.status));
         }
@@ -190,10 +197,11 @@ impl Source {
     }
 }
 
-async fn read_file(path: &Path) -> Result<Vec<u8>, SourceError> {
+async fn read_file(path: &Path, longest: usize) -> Result<Vec<u8>, SourceError> {
     let document = tokio::fs::read(path).await?;
-    if document.len() > MAX_DOCUMENT {
-        return Err(SourceError::File(std::io::Error::other("larger than 256 KiB")));
+    if document.len() > longest {
+        let message = format!("larger than {longest} bytes");
+        return Err(SourceError::File(std::io::Error::other(message)));
     }
     Ok(document)
 }

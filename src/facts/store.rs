@@ -201,11 +201,21 @@ impl Store {
         service.known(&grant.members().identity.as_ref()?.id)
     }
 
-    /// Whether a grant that was admitted is still good by all that is known here: nothing is fetched
+    /// Whether a grant that was admitted, and `agents` who presented it, are still good by all that is known here: nothing is fetched
     /// for a stream that is already open.
-    pub fn standing(&self, world: &World, grant: &Grant, now: Timestamp) -> Result<(), Denial> {
+    pub fn standing(
+        &self,
+        world: &World,
+        grant: &Grant,
+        agents: &[Box<str>],
+        now: Timestamp,
+    ) -> Result<(), Denial> {
         let with = Settling { world, now, credentials: None, remembered: None };
-        match self.take(&|facts: &Facts<'_>| revoked::check(grant, facts), &with, &[]) {
+        let step = |facts: &Facts<'_>| {
+            revoked::check(grant, facts)?;
+            revoked::check_agents(grant, agents.iter(), facts)
+        };
+        match self.take(&step, &with, &[]) {
             Err(Stop::Refuse(denial)) => Err(denial),
             Ok(()) | Err(Stop::Need(_)) => Ok(()),
         }

@@ -38,7 +38,7 @@ use crate::runtime::clock;
 use crate::runtime::metrics::{Metrics, Tally};
 use crate::token::grant::Grant;
 use crate::token::parties::Parties;
-use crate::token::presenter::Certificate;
+use crate::token::presenter::{Certificate, Presenter};
 
 /// The gate: judges every request and forwards what is permitted. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ impl Handler for Gate {
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
         drop(judgement);
-        let tether = self.tether(&permit, grant.as_ref(), &serving, raised);
+        let tether = self.tether(&permit, grant.as_ref(), presenter.as_ref(), &serving, raised);
         let headers = std::mem::take(&mut parts.headers);
         let parties = grant.as_deref().map(|grant| Parties::of(grant, presenter.as_ref()));
         let order = course.order(headers, payload, upgrade, parties, &context, &serving);
@@ -257,13 +257,15 @@ impl Gate {
         &self,
         permit: &Permit,
         grant: Option<&Arc<Grant>>,
+        presenter: Option<&Presenter>,
         serving: &Serving,
         raised: u64,
     ) -> Option<Box<Tether>> {
         let grant = grant.filter(|_| matches!(permit.ground(), Ground::Granted(_)))?;
         let signal = serving.facts.revocations().signal().clone();
         let serving = Arc::clone(&self.0.serving);
-        Some(Box::new(Tether::new(Arc::clone(grant), serving, signal, raised)))
+        let agents = presenter.into_iter().flat_map(Presenter::agents).map(Into::into).collect();
+        Some(Box::new(Tether::new(Arc::clone(grant), agents, serving, signal, raised)))
     }
 
     fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration) {

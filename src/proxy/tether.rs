@@ -19,6 +19,8 @@ use crate::token::grant::Grant;
 #[derive(Debug)]
 pub struct Tether {
     grant: Arc<Grant>,
+    /// What its presenter has proven to be.
+    agents: Box<[Box<str>]>,
     /// What is in force now, and not when the response began.
     serving: Arc<ArcSwap<Serving>>,
     signal: Signal,
@@ -29,14 +31,15 @@ pub struct Tether {
 }
 
 impl Tether {
-    /// Ties to `grant`, which was admitted when the signal had been raised `seen` times.
+    /// Ties to `grant`, which was admitted for `agents` when the signal had been raised `seen` times.
     pub fn new(
         grant: Arc<Grant>,
+        agents: Box<[Box<str>]>,
         serving: Arc<ArcSwap<Serving>>,
         signal: Signal,
         seen: u64,
     ) -> Self {
-        Self { grant, serving, signal, seen, next: None }
+        Self { grant, agents, serving, signal, seen, next: None }
     }
 
     /// Why the response must end, if it must: one load where nothing has changed.
@@ -46,7 +49,8 @@ impl Tether {
             return Ok(());
         }
         let serving = self.serving.load();
-        let standing = serving.facts.standing(&serving.snapshot.world, &self.grant, clock::now());
+        let world = &serving.snapshot.world;
+        let standing = serving.facts.standing(world, &self.grant, &self.agents, clock::now());
         standing.map_err(|denial| denial.reason)?;
         self.seen = raised;
         Ok(())

@@ -10,6 +10,11 @@ use crate::model::time::Timestamp;
 /// The last second that a date may name: 9999-12-31T23:59:59Z.
 pub(super) const LAST_SECOND: f64 = 253_402_300_799.0;
 
+/// The longest `sub`, in characters.
+const MAX_SUBJECT: usize = 255;
+/// The longest id of an agent, in bytes (`delegation.md` §2).
+pub const MAX_AGENT: usize = 2_048;
+
 /// The claims that every access token has (RFC 9068 §2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -51,7 +56,7 @@ impl Claims {
             jwt_id: text(payload, "jti", 255)?.ok_or(missing("jti"))?,
             not_before: date(payload, "nbf", issuer)?,
             scope: scope(payload, issuer)?,
-            subject: text(payload, "sub", 255)?.ok_or(missing("sub"))?,
+            subject: subject(payload)?,
             actor: actor(payload)?,
             authorized_party: text(payload, "azp", 255)?,
             is_bound: payload.contains_key("cnf"),
@@ -109,6 +114,16 @@ pub(super) fn text(
     }
 }
 
+/// `sub`: 1 to 255 characters, whatever their length in bytes (`tokens.md` §3).
+fn subject(payload: &Map<String, Value>) -> Result<Box<str>, Denial> {
+    match payload.get("sub").ok_or(missing("sub"))? {
+        Value::String(text) if (1..=MAX_SUBJECT).contains(&text.chars().count()) => {
+            Ok(text.as_str().into())
+        }
+        _ => Err(malformed("sub")),
+    }
+}
+
 fn audience(payload: &Map<String, Value>) -> Result<Vec<Box<str>>, Denial> {
     match payload.get("aud").ok_or(missing("aud"))? {
         Value::String(one) => Ok(vec![one.as_str().into()]),
@@ -131,7 +146,9 @@ fn scope(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Vec<Box<str>>,
 fn actor(payload: &Map<String, Value>) -> Result<Option<Box<str>>, Denial> {
     match payload.get("act") {
         None => Ok(None),
-        Some(Value::Object(actor)) => Ok(Some(text(actor, "sub", 255)?.ok_or(malformed("act"))?)),
+        Some(Value::Object(actor)) => {
+            Ok(Some(text(actor, "sub", MAX_AGENT)?.ok_or(malformed("act"))?))
+        }
         Some(_) => Err(malformed("act")),
     }
 }

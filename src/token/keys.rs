@@ -16,8 +16,10 @@ use crate::model::hex::hex;
 use crate::model::json;
 use crate::model::reason::{Denial, Reason};
 
-/// The most keys that are kept of one set.
+/// The most keys of an issuer, which has one in use, one to come and some that went.
 pub const MAX_KEYS: usize = 64;
+/// The most keys of a directory of agents, each of which has its own.
+pub const MAX_AGENT_KEYS: usize = 1_000;
 
 /// The keys of one issuer that can verify a token.
 #[derive(Debug, Default)]
@@ -90,20 +92,25 @@ pub enum JwksError {
     /// No array `keys`.
     #[error("no array `keys` (RFC 7517 §5)")]
     NoKeys,
-    /// More than [`MAX_KEYS`].
-    #[error("more than {MAX_KEYS} keys")]
-    TooMany,
+    /// More than so many.
+    #[error("more than {0} keys")]
+    TooMany(usize),
 }
 
 impl KeySet {
-    /// Reads a JWK Set. Keys that cannot verify a token are left out and named.
+    /// Reads a JWK Set of an issuer. Keys that cannot verify a token are left out and named.
     pub fn from_jwks(text: &[u8]) -> Result<(Self, Vec<LeftOut>), JwksError> {
+        Self::from_jwks_of(text, MAX_KEYS)
+    }
+
+    /// Reads a JWK Set of at most `most` keys.
+    pub fn from_jwks_of(text: &[u8], most: usize) -> Result<(Self, Vec<LeftOut>), JwksError> {
         let document = json::parse_object(text, 16).map_err(|_error| JwksError::Json)?;
         let Some(Value::Array(members)) = document.get("keys") else {
             return Err(JwksError::NoKeys);
         };
-        if members.len() > MAX_KEYS {
-            return Err(JwksError::TooMany);
+        if members.len() > most {
+            return Err(JwksError::TooMany(most));
         }
         let mut keys: Vec<Key> = Vec::new();
         let mut left_out = Vec::new();
@@ -437,7 +444,7 @@ mod tests {
         let many = vec![ED25519; MAX_KEYS + 1].join(",");
         assert_eq!(
             KeySet::from_jwks(format!(r#"{{"keys":[{many}]}}"#).as_bytes()).unwrap_err(),
-            JwksError::TooMany
+            JwksError::TooMany(MAX_KEYS)
         );
     }
 }

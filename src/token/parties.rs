@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::claims::Claims;
+use super::claims::{Claims, MAX_AGENT};
 use super::grant::Grant;
 use super::presenter::Presenter;
 use crate::model::reason::{Denial, Reason};
@@ -70,13 +70,17 @@ pub fn check_actors(payload: &Map<String, Value>) -> Result<(), Denial> {
     for _ in 0..MAX_ACTORS {
         match next {
             None => return Ok(()),
-            Some(Value::Object(actor)) if actor.get("sub").is_some_and(Value::is_string) => {
+            Some(Value::Object(actor)) if actor.get("sub").is_some_and(is_agent) => {
                 next = actor.get("act");
             }
             Some(_) => return Err(malformed),
         }
     }
     if next.is_none() { Ok(()) } else { Err(malformed) }
+}
+
+fn is_agent(subject: &Value) -> bool {
+    subject.as_str().is_some_and(|id| (1..=MAX_AGENT).contains(&id.len()))
 }
 
 #[cfg(test)]
@@ -94,9 +98,13 @@ mod tests {
         };
         assert!(check_actors(nested(16).as_object().unwrap()).is_ok());
         assert!(check_actors(nested(17).as_object().unwrap()).is_err());
-        for bad in
-            [json!({"act": {}}), json!({"act": {"sub": "a", "act": "b"}}), json!({"act": []})]
-        {
+        for bad in [
+            json!({"act": {"sub": ""}}),
+            json!({"act": {"sub": "a", "act": {"sub": "a".repeat(2_049)}}}),
+            json!({"act": {}}),
+            json!({"act": {"sub": "a", "act": "b"}}),
+            json!({"act": []}),
+        ] {
             assert!(check_actors(bad.as_object().unwrap()).is_err(), "{bad}");
         }
     }

@@ -16,6 +16,8 @@ pub struct Presenter {
     pub dpop_use: Option<FirstUse>,
     /// `sub` of the workload identity token, its key proven (WIMSE).
     pub workload: Option<Box<str>>,
+    /// The id of the agent that this workload is, where the operator has given it one.
+    pub workload_agent: Option<Box<str>>,
     /// The thumbprint of that key.
     pub workload_key: Option<[u8; 32]>,
     /// The use of the workload's proof.
@@ -28,6 +30,13 @@ impl Presenter {
     /// The proofs that count once, and must not have counted before.
     pub fn first_uses(&self) -> impl Iterator<Item = FirstUse> {
         self.dpop_use.into_iter().chain(self.workload_use)
+    }
+
+    /// The names of agents that it has proven to be: none of them need stand in the token, and each can be
+    /// revoked.
+    pub fn agents(&self) -> impl Iterator<Item = &str> {
+        let certified = self.certificate.iter().flat_map(|certificate| &certificate.uris);
+        self.workload.iter().chain(&self.workload_agent).chain(certified).map(|name| &**name)
     }
 }
 

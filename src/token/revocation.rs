@@ -168,14 +168,24 @@ impl Set {
             return None;
         }
         named.names.iter().find_map(|name| {
-            let applies = |revoked: &&Revoked| {
-                revoked.kind == name.kind
-                    && revoked.until.is_none_or(|until| now < until)
-                    && revoked.issuer.as_deref().is_none_or(|issuer| named.is_of(issuer))
-            };
-            self.0.get(&name.value)?.iter().find(applies)?;
-            Some(Hit { kind: name.kind, inherited: name.inherited })
+            let is_hit = self.has(name.kind, &name.value, named, now);
+            is_hit.then_some(Hit { kind: name.kind, inherited: name.inherited })
         })
+    }
+
+    /// Whether the agent of this name is revoked, which presents a token and need not stand in it.
+    pub fn find_agent(&self, agent: &str, named: &Named, now: Timestamp) -> Option<Hit> {
+        let is_hit = self.has(Kind::Agent, agent, named, now);
+        is_hit.then_some(Hit { kind: Kind::Agent, inherited: false })
+    }
+
+    fn has(&self, kind: Kind, value: &str, named: &Named, now: Timestamp) -> bool {
+        let applies = |revoked: &Revoked| {
+            revoked.kind == kind
+                && revoked.until.is_none_or(|until| now < until)
+                && revoked.issuer.as_deref().is_none_or(|issuer| named.is_of(issuer))
+        };
+        self.0.get(value).is_some_and(|all| all.iter().any(applies))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Workload identity: a token that says which workload calls, and a proof that it is this one
 //! (WIMSE workload credentials and workload proof token; `tokens.md` §10).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct TrustDomain {
     pub issuer: Arc<Issuer>,
     /// The authority that its identifiers have: one domain cannot speak of the workloads of another.
     pub domain: Box<str>,
+    /// The ids of agents that its workloads are, where those are not their own identifiers.
+    pub agents: HashMap<Box<str>, Box<str>>,
     /// Where its keys are among those of all issuers.
     pub keys: usize,
 }
@@ -47,6 +50,8 @@ pub struct TrustDomain {
 pub struct Identity {
     /// `sub`
     pub subject: Box<str>,
+    /// The agent that the operator says it is, by that agent's id.
+    pub agent: Option<Box<str>>,
     /// The thumbprint of its key.
     pub thumbprint: [u8; 32],
     key: Key,
@@ -123,6 +128,7 @@ impl<'a> UnverifiedIdentity<'a> {
         let algorithm = jwk.get("alg").and_then(|_| key.only_algorithm());
         Ok(Identity {
             subject: subject.into(),
+            agent: domain.agents.get(subject).cloned(),
             thumbprint: key.thumbprint(),
             algorithm: algorithm.ok_or(bad_identity("cnf"))?,
             key,
@@ -153,7 +159,7 @@ impl<'a> UnverifiedIdentity<'a> {
 }
 
 /// The trust domain of a workload identifier, as in `spiffe://domain/path`.
-fn authority(subject: &str) -> Option<&str> {
+pub fn authority(subject: &str) -> Option<&str> {
     let (scheme, rest) = subject.split_once("://")?;
     let (authority, path) = rest.split_once('/')?;
     let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());

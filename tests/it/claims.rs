@@ -117,6 +117,29 @@ fn tok_018_iat_jti_and_sub_are_required() {
 }
 
 #[test]
+fn tok_018_subjects_are_measured_in_characters_and_agents_in_octets() {
+    let (echo, gate) = start();
+    let key = &gate.setup.key;
+    let sub = |text: String| Token::new().claim("sub", text).sign(key);
+    let act = |length: usize| {
+        Token::new().claim("act", json!({"sub": format!("wit://{}", "a".repeat(length - 6))}))
+    };
+    assert_accepted(&gate, "255 characters of two bytes each", &sub("é".repeat(255)));
+    assert_accepted(&gate, "an agent of 2048 bytes", &act(2_048).sign(key));
+    refuse_all(
+        &gate,
+        &echo,
+        &[
+            ("256 characters of two bytes each", sub("é".repeat(256))),
+            ("an agent of 2049 bytes", act(2_049).sign(key)),
+            ("a nameless prior actor", {
+                Token::new().claim("act", json!({"sub": "a", "act": {"sub": ""}})).sign(key)
+            }),
+        ],
+    );
+}
+
+#[test]
 fn tok_018_client_id_is_required_where_the_issuer_is_strict() {
     let echo = Echo::start();
     let mut setup = Setup::new(&echo);

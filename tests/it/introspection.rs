@@ -7,10 +7,11 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
+use crate::support::chain::{delegated, evidence};
 use crate::support::gate::SHOP;
 use crate::support::issuer::now;
 use crate::support::served::{Served, response};
-use crate::support::{Echo, Gate, Setup, Token};
+use crate::support::{Echo, Gate, Setup, Token, request};
 use crate::token::{assert_accepted, assert_refused};
 
 const ENDPOINT: &str = "/introspect";
@@ -255,6 +256,83 @@ fn ver_021_an_opaque_token_is_revoked_by_its_hash_and_by_push() {
     assert_eq!(gate.admin_form("/revoke", "token=opaque-1").status, 200);
     assert_refused(&gate, &echo, "pushed", "opaque-1");
     assert_accepted(&gate, "another token", "opaque-2");
+}
+
+/// A gate that takes opaque tokens with chains and looks at evidence.
+fn start_with_chains() -> (Echo, Served, Gate) {
+    let (echo, server) = (Echo::start(), Served::start());
+    let mut setup = setup(&echo, &server, "cache = \"0s\"");
+    setup.issuer = setup.issuer.replacen("[issuer", "delegation = {}\n[issuer", 1);
+    setup.resource += "\nallow_bearer_delegation = true";
+    let gate = setup.start();
+    (echo, server, gate)
+}
+
+/// Refused with an error and the number of a check; the upstream receives nothing.
+fn assert_fails(gate: &Gate, echo: &Echo, case: &str, (error, check): (&str, &str)) {
+    let before = echo.bytes();
+    let response = gate.get("/shop/any/1", "opaque-1");
+    assert_eq!((response.status, response.error()), (401, error.into()), "{case}");
+    assert_eq!(gate.decision(&response.decision_id())["about"], check, "{case}");
+    assert_eq!(echo.bytes(), before, "{case}: the upstream received something");
+}
+
+#[test]
+fn del_018_the_chain_of_an_opaque_token_is_what_its_issuer_says() {
+    let (echo, server, gate) = start_with_chains();
+    let key = &gate.setup.key;
+    let chained = |edit: &dyn Fn(&mut Value)| {
+        let mut answer = delegated(2, key).payload;
+        answer["active"] = json!(true);
+        edit(&mut answer);
+        server.serve(ENDPOINT, answer.to_string());
+    };
+    chained(&|_| {});
+    assert_accepted(&gate, "a chain from introspection", "opaque-1");
+    let record = gate.decisions().pop().unwrap();
+    assert_eq!(record["delegation"]["hops"].as_array().unwrap().len(), 2);
+    let invalid = "invalid_delegation_chain";
+    chained(&|answer| answer["delegation_chain"][1]["operation_summary"] = json!("buy two"));
+    assert_fails(&gate, &echo, "a forged record", (invalid, "D11"));
+    chained(&|answer| answer["delegation_chain"].as_array_mut().unwrap().swap(0, 1));
+    assert_fails(&gate, &echo, "swapped records", (invalid, "D4"));
+    chained(&|answer| answer["act"]["sub"] = json!("wit://agents.test/9"));
+    assert_fails(&gate, &echo, "another actor", (invalid, "D4"));
+    // What the caller says of a chain is nothing: neither does it add one, nor does it take one away.
+    let mut actor = active();
+    actor["act"] = json!({"sub": "wit://agents.test/9"});
+    server.serve(ENDPOINT, actor.to_string());
+    let chain = serde_json::to_string(&delegated(2, key).payload["delegation_chain"]).unwrap();
+    let lines = [
+        ("Authorization", "Bearer opaque-1"),
+        ("Delegation-Chain", &chain),
+        ("X-Delegation-Chain", &chain),
+    ];
+    let response = gate.send(request("GET", "/shop/any/1", &lines, ""));
+    assert_eq!(response.status, 200);
+    assert!(gate.decisions().pop().unwrap().get("delegation").is_none());
+}
+
+#[test]
+fn evi_012_the_evidence_of_an_opaque_token_is_verified_as_any_other() {
+    let (echo, server, gate) = start_with_chains();
+    let key = &gate.setup.key;
+    let good = evidence("urn:uuid:1", "button_click", 5, key);
+    let mut forged = good.clone();
+    forged["user_confirmation"]["displayed_content"] = json!("Buy all");
+    for member in ["evidence", "evidence_details"] {
+        let say = |evidence: &Value| {
+            let mut answer = active();
+            answer[member] = evidence.clone();
+            server.serve(ENDPOINT, answer.to_string());
+        };
+        say(&good);
+        assert_accepted(&gate, member, "opaque-1");
+        let record = gate.decisions().pop().unwrap();
+        assert_eq!(record["evidence"]["verified"], "signature", "{member}");
+        say(&forged);
+        assert_fails(&gate, &echo, member, ("invalid_token", "V2"));
+    }
 }
 
 #[test]

@@ -672,7 +672,76 @@ const BAD: &[(&str, &str, &str)] = &[
         "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"a\"\n[[workload_issuer]]\nissuer = \"https://idp.example.com\"\njwks_file = \"b\"",
         "20:10: workload_issuer[1].issuer: this issuer is already on line 17",
     ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"wit://agents.example.com/shop\"\njwks_file = \"a\"",
+        "17:10: agent_directory[0].agents: `wit://agents.example.com/shop` is not scheme and authority of agents' ids",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"urn:agents\"\njwks_file = \"a\"",
+        "17:10: agent_directory[0].agents: `urn:agents` is not scheme and authority of agents' ids",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"wit://a\"",
+        "16:1: agent_directory[0]: needs `jwks_file` or `jwks_uri`: a directory has no metadata to find its keys by",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"wit://a\"\njwks_uri = \"http://a.example.com\"",
+        "18:12: agent_directory[0].jwks_uri: `http://a.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"wit://a\"\njwks_file = \"a\"\nrefresh = \"11m\"",
+        "19:11: agent_directory[0].refresh: `11m` is out of range: from 1s to 10m",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"wimse://td\"\njwks_file = \"a\"\nagents = { \"wimse://other/a\" = \"wit://a/1\" }",
+        "19:10: workload_issuer[0].agents: `wimse://other/a` is not a workload of `td`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"wimse://td\"\njwks_file = \"a\"\nagents = { \"wimse://td/a\" = 7 }",
+        "19:10: workload_issuer[0].agents: `wimse://td/a` is not given the id of an agent, which is a URI",
+    ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { delegator_signature = \"require\" }",
+        "7:38: issuer[0].delegation.delegator_signature: no agent's signature can be verified here, so that every chain is refused",
+    ),
 ];
+
+#[test]
+fn r_del_016_each_way_to_hear_of_a_revocation_is_enough_for_chains() {
+    let with = |lines: &str| {
+        let issuer = "issuer = \"https://as.example.com\"";
+        read_text(&SMALL.replacen(issuer, &format!("{issuer}\ndelegation = {{}}\n{lines}"), 1))
+    };
+    for enough in [
+        "max_lifetime = \"15m\"",
+        "status = \"required\"",
+        "revocation_feed = \"https://as.example.com/revocations\"",
+        "[issuer.introspection]\nendpoint = \"https://as.example.com/i\"\nclient_id = \"g\"\nsecret = { env = \"S\" }",
+    ] {
+        with(enough).unwrap_or_else(|problems| panic!("{enough}: {problems}"));
+    }
+    for not in ["", "max_lifetime = \"901s\"", "status = \"if_present\""] {
+        assert!(with(not).unwrap_err().to_string().contains("cannot be revoked by it"), "{not}");
+    }
+}
+
+#[test]
+fn a_directory_that_nobody_looks_into_is_warned_of() {
+    let text = format!("{SMALL}[[agent_directory]]\nagents = \"wit://a\"\njwks_file = \"a\"\n");
+    let config = read_text(&text).unwrap();
+    assert!(config.warnings[0].message.starts_with("does nothing: no issuer's"));
+    let issuer = "issuer = \"https://as.example.com\"";
+    let used = format!("{issuer}\nmax_lifetime = \"15m\"\ndelegation = {{}}");
+    assert_eq!(read_text(&text.replacen(issuer, &used, 1)).unwrap().warnings, []);
+}
 
 #[test]
 fn every_mistake_is_named_where_it_is() {

@@ -62,8 +62,11 @@ pub fn check(
         }
     }
     if let Some(workload) = &presenter.workload {
+        let given = presenter.workload_agent.as_deref();
         match delegation.delegatee() {
-            Some(agent) if **workload == *agent => method = Some(Method::Workload),
+            Some(agent) if **workload == *agent || given == Some(agent) => {
+                method = Some(Method::Workload);
+            }
             // A chain of tokens names no agents: the proof ties this very token to the workload.
             None if delegation.lineage != Lineage::Agents => method = Some(Method::Workload),
             Some(_) | None => return Err(mismatch),

@@ -4,11 +4,10 @@ use serde_json::{Map, Value};
 
 use super::{Countersignature, Hop, summary};
 use crate::model::time::Timestamp;
+use crate::token::claims::MAX_AGENT as MAX_ID;
 use crate::token::jcs;
 use crate::token::trust::Delegations;
 
-/// The longest id, in bytes.
-const MAX_ID: usize = 2_048;
 /// The members that signatures cover, those that may be absent last.
 const SIGNED: [&str; 8] = [
     "as_id",

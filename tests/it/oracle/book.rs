@@ -174,10 +174,11 @@ fn check_claims(
     resource: &Resource,
     now: u64,
 ) -> Step<()> {
-    // `tokens.md` says 255 characters. Stricter: octets.
-    for name in ["sub", "jti"] {
-        text(claims, name)?.filter(|text| (1..=255).contains(&text.len())).ok_or(INVALID_TOKEN)?;
-    }
+    text(claims, "sub")?
+        .filter(|text| (1..=255).contains(&text.chars().count()))
+        .ok_or(INVALID_TOKEN)?;
+    // Stricter: octets, where `tokens.md` says nothing.
+    text(claims, "jti")?.filter(|text| (1..=255).contains(&text.len())).ok_or(INVALID_TOKEN)?;
     for name in ["client_id", "azp", "acr"] {
         if text(claims, name)?.is_some_and(|text| !(1..=255).contains(&text.len())) {
             return Err(INVALID_TOKEN);
@@ -221,8 +222,8 @@ fn check_actor(claims: &Map<String, Value>) -> Step<()> {
         depth += 1;
         let actor = actor.as_object().filter(|_| depth <= 16).ok_or(INVALID_TOKEN)?;
         let subject = string(actor, "sub").ok_or(INVALID_TOKEN)?;
-        // Stricter: the acting one has a name of 1 to 255 octets.
-        if depth == 1 && !(1..=255).contains(&subject.len()) {
+        // `delegation.md` §2: ids of agents have at most 2048 octets. Stricter: none is empty.
+        if !(1..=2_048).contains(&subject.len()) {
             return Err(INVALID_TOKEN);
         }
         next = actor.get("act");
