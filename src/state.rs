@@ -136,6 +136,7 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         demands: resource.proofs,
         dpop_algorithms: resource.dpop_algorithms.clone(),
         dpop_nonce: resource.dpop_nonce,
+        caps: resource.caps.clone(),
     })
 }
 

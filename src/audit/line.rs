@@ -76,6 +76,12 @@ impl<'a> Members<'a> {
         number(self.into, value);
     }
 
+    /// `true` or `false`.
+    pub fn switch(&mut self, name: &'static str, value: bool) {
+        self.name(name);
+        self.into.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
     /// Bytes in lower-case hexadecimal.
     pub fn hex(&mut self, name: &'static str, value: &[u8]) {
         self.name(name);

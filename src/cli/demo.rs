@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use self::agent::{Agent, Answer};
 use self::shop::Shop;
+use super::opening;
 use super::output::{self, Paint, Style};
 use super::serve::{self, Server};
 use super::token::{self, Allowance, Minting};
@@ -58,8 +59,9 @@ async fn tell(args: &DemoArgs, folder: &Path) -> anyhow::Result<Outcome> {
     let file = write_files(folder, &key, &shop)?;
     let config = config::load(&file, &serve::environment)
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let (journal, replay) = serve::open_journal(&config)?;
-    let mut server = Server::start(&file, config, journal.clone(), replay).await?;
+    let opened = opening::open(&config)?;
+    let journal = opened.journal.clone();
+    let mut server = Server::start(&file, config, opened).await?;
     let address = server.addresses.first().context("the gate has no address")?.clone();
     let mut story =
         Story { paint: Paint::new(output::is_colored()), broken: Vec::new(), number: 0 };

@@ -14,11 +14,12 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 
 use super::output::{self, Paint, Rows, Style, escaped};
-use super::{Outcome, Usage, serve, token};
+use super::{Outcome, Usage, opening, serve, token};
 use crate::config::{self, Config};
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::trace::{Check, Verdict, trace};
+use crate::facts::ledger::Taken;
 use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
@@ -75,7 +76,8 @@ impl Bench {
         aws_lc_rs::rand::fill(&mut key).map_err(|_opaque| anyhow::anyhow!("no randomness"))?;
         // A memory of its own: what is explained is not used up.
         let replay = Arc::new(Replay::new(config.limits.proofs, &key, None));
-        let facts = Store::new(&config, &revocations, &replay, &serve::environment, None)?;
+        let ledger = Arc::new(opening::look(&config)?);
+        let facts = Store::new(&config, &revocations, &replay, &ledger, &serve::environment, None)?;
         let facts = Arc::new(facts);
         let snapshot = Snapshot::build(config)?;
         facts.prime().await;
@@ -290,7 +292,35 @@ fn passed(check: Check, judged: &Judgement<'_>) -> Option<String> {
             Ok(Ground::Granted(Basis::Scopes)) => Some("the scopes suffice here".to_owned()),
             Ok(Ground::Granted(Basis::Boundaries) | Ground::Observed(_)) | Err(_) => None,
         },
+        Check::Quantities => Some(counted(judged.reservation.as_ref()?.taken())),
         _ => None,
+    }
+}
+
+/// What the call counts under each cap, and what is left after it by what the log here says.
+fn counted(taken: &[Taken]) -> String {
+    let one = |taken: &Taken| {
+        let (name, most) = (escaped(&taken.cap.name), taken.cap.most);
+        format!("{} of `{name}`, which leaves {} of {most}", taken.amount, taken.left)
+    };
+    if taken.is_empty() {
+        "no cap".to_owned()
+    } else {
+        taken.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What would fit into the cap that refused the call.
+fn quantity_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
+    let Some(short) = &judged.shortfall else {
+        return "send the amount as a number, where the cap counts it".to_owned();
+    };
+    let cap = escaped(&short.cap.name);
+    match (denial.reason, short.left) {
+        (Reason::QuantityUnknown, _) | (_, None) => "nothing: try again".to_owned(),
+        (_, Some(left)) => {
+            format!("ask for less: this is {} and `{cap}` leaves {left}", short.amount)
+        }
     }
 }
 
@@ -337,6 +367,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Authentication => authentication_to_change(call),
         Check::Policies => format!("`{about}` of the token: no policy can be had by that name"),
         Check::Grants => grant_to_change(denial, call),
+        Check::Quantities => quantity_to_change(denial, judged),
         Check::Afterwards => "nothing: try again".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ pub mod check;
 pub mod demo;
 pub mod explain;
 pub mod keys;
+pub mod opening;
 pub mod output;
 pub mod revoke;
 pub mod serve;

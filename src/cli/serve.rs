@@ -7,23 +7,20 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use serde_json::json;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::opening::{self, Opened};
 use super::{Outcome, output};
 use crate::admin::{self, Admin, Desk, NotReady, ReloadReport};
 use crate::audit::record;
-use crate::audit::tag::Tagger;
 use crate::config::secret::Reference;
 use crate::config::{self, Config};
-use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::journal::floods::Floods;
-use crate::journal::recovery::Recovered;
 use crate::journal::writer::Journal;
-use crate::journal::{tag_key, uses};
 use crate::proxy::connection::Settings;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::{Bound, Entrance};
@@ -35,7 +32,6 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::signal::Signal;
 use crate::runtime::tasks::{self, Drain, Shutdown};
 use crate::runtime::telemetry;
-use crate::token::{dpop, workload};
 
 /// How often files are looked at for changes. Looking at content, and not asking the kernel for
 /// events, sees every way of replacing a file, also through a chain of links or on a network disk.
@@ -100,9 +96,10 @@ pub fn run(file: &Path, ready_file: Option<&Path>) -> anyhow::Result<Outcome> {
     };
     telemetry::init(telemetry::Format::Automatic).map_err(|error| anyhow::anyhow!(error))?;
     let runtime = runtime(config.gate.threads)?;
-    let (journal, replay) = open_journal(&config)?;
+    let opened = opening::open(&config)?;
+    let journal = opened.journal.clone();
     let ended = runtime.block_on(async {
-        let server = Server::start(file, config, journal.clone(), replay).await?;
+        let server = Server::start(file, config, opened).await?;
         server.announce(ready_file)?;
         server.run().await
     });
@@ -134,68 +131,17 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Opens the log before anything is served; what an unclean end left is said. The proofs that earlier
-/// processes have used are remembered from it.
-pub fn open_journal(config: &Config) -> anyhow::Result<(Journal, Arc<Replay>)> {
-    let audit = &config.audit;
-    let directory = &audit.directory;
-    make_private(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
-    let tagger = match &audit.tag_key {
-        Some(reference) => {
-            Tagger::new(reference.read(&environment).context("audit.tag_key")?.expose())
-        }
-        None => tag_key::tagger(directory)
-            .with_context(|| format!("`{}` cannot be used", directory.join("tag.key").display()))?,
-    };
-    let (journal, recovered) = Journal::open(audit, tagger, &config.digest, clock::now())?;
-    if recovered.previous_clean == Some(false) {
-        tracing::warn!(
-            lines_cut = recovered.lines_cut,
-            bytes_cut = recovered.bytes_cut,
-            interrupted = recovered.open_calls.len(),
-            "the log was not closed; it has been recovered"
-        );
-    }
-    let replay = recall(config, &recovered).context("the used proofs cannot be read back")?;
-    Ok((journal, Arc::new(replay)))
-}
-
-/// The memory of used proofs, filled from the log that was just opened.
-fn recall(config: &Config, recovered: &Recovered) -> anyhow::Result<Replay> {
-    let now = clock::now();
-    let lifetime = dpop::LIFETIME.max(workload::LIFETIME);
-    let uses = uses::read(&config.audit.directory, recovered, lifetime, now)?;
-    if uses.complete_since.is_some() {
-        tracing::warn!(
-            "some records of used proofs may be lost: until the last of them has ended, DPoP proofs need a nonce and proofs of workloads are refused"
-        );
-    }
-    let mut key = [0; 32];
-    rand::fill(&mut key).map_err(|_unspecified| anyhow::anyhow!("there is no randomness"))?;
-    let replay = Replay::new(config.limits.proofs, &key, uses.complete_since);
-    replay.recall(&uses.seen, now);
-    Ok(replay)
-}
-
-fn make_private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
 impl Server {
     /// Binds everything and begins to serve.
-    pub async fn start(
-        file: &Path,
-        config: Config,
-        journal: Journal,
-        replay: Arc<Replay>,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(file: &Path, config: Config, opened: Opened) -> anyhow::Result<Self> {
+        let Opened { journal, replay, ledger } = opened;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
         let config = Arc::new(config);
         let revocations = Arc::new(Revocations::open(&config.revocations, Signal::default())?);
-        let lasting = Lasting { revocations, replay, metrics: Arc::new(Metrics::new()) };
+        let metrics = Arc::new(Metrics::new());
+        let lasting = Lasting { revocations, replay, ledger, metrics };
         let serving = Serving::build(Arc::clone(&config), &lasting, None, &environment).await?;
         let tls = config.gate.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let engine = Arc::new(Engine {
@@ -391,6 +337,33 @@ impl Engine {
         }
     }
 
+    fn register_memories(&self) {
+        let replay = Arc::clone(&self.lasting.replay);
+        self.lasting.metrics.gauge(
+            "opgate_proofs_remembered",
+            "Used proofs that are remembered",
+            move || float(replay.held()),
+        );
+        let replay = Arc::clone(&self.lasting.replay);
+        self.lasting.metrics.gauge(
+            "opgate_proofs_turned_away",
+            "Calls refused because no further used proof could be remembered",
+            move || wide(replay.turned_away()),
+        );
+        let ledger = Arc::clone(&self.lasting.ledger);
+        self.lasting.metrics.gauge(
+            "opgate_charges_remembered",
+            "What calls have used of caps and still counts, by party and moment at which it ends",
+            move || float(ledger.held()),
+        );
+        let ledger = Arc::clone(&self.lasting.ledger);
+        self.lasting.metrics.gauge(
+            "opgate_charges_turned_away",
+            "Calls that were refused because no more charges can be remembered",
+            move || wide(ledger.turned_away()),
+        );
+    }
+
     fn register_gauges(self: &Arc<Self>, entrance: &Entrance) {
         let entrance = entrance.clone();
         self.lasting.metrics.gauge(
@@ -432,18 +405,7 @@ impl Engine {
                 counts.into_iter().map(|(kind, count)| (kind.word().into(), float(count))).collect()
             },
         );
-        let replay = Arc::clone(&self.lasting.replay);
-        self.lasting.metrics.gauge(
-            "opgate_proofs_remembered",
-            "Used proofs that are remembered",
-            move || float(replay.held()),
-        );
-        let replay = Arc::clone(&self.lasting.replay);
-        self.lasting.metrics.gauge(
-            "opgate_proofs_turned_away",
-            "Calls refused because no further used proof could be remembered",
-            move || wide(replay.turned_away()),
-        );
+        self.register_memories();
         self.register_labelled_gauges();
     }
 

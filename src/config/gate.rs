@@ -109,6 +109,7 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         body_idle: section.duration("body_idle"),
         token_cache: section.small("token_cache"),
         proofs: section.small("proofs"),
+        charges: section.small("charges"),
         refusals_per_source: count("refusals_per_source"),
     }
 }

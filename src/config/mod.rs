@@ -5,6 +5,7 @@
 //! from which the reference and the JSON schema are made.
 
 mod audit;
+mod cap;
 mod gate;
 mod issuer;
 mod liveness;
@@ -38,6 +39,7 @@ use crate::model::confirmation;
 use crate::model::pattern::Pattern;
 use crate::model::template::Parameter;
 use crate::operation::catalog::BodyUse;
+use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
 
@@ -229,6 +231,8 @@ pub struct Limits {
     pub token_cache: usize,
     /// `proofs`: used proofs of possession that are remembered.
     pub proofs: usize,
+    /// `charges`: what calls have used of caps, as far as it still counts.
+    pub charges: usize,
     /// `refusals_per_source`: unauthenticated refusals recorded one by one from one source in a minute.
     pub refusals_per_source: u32,
 }
@@ -492,6 +496,8 @@ pub struct Resource {
     pub operations: Vec<OperationRule>,
     /// `[[resource.deny]]`: denied whatever a token says.
     pub deny: Vec<DenyRule>,
+    /// `[[resource.cap]]`, in file order.
+    pub caps: Vec<Arc<Cap>>,
 }
 
 /// What is done with a decision.

@@ -130,6 +130,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "judged_bodies", Size(MIB, 64 * GIB), Default("256MiB"), "Bytes of bodies read before the decision that are held at one time; with no room left, calls that bring one are refused (503). Two hundred of the largest, and a hundred thousand common ones."),
     key("limits", "token_cache", Count(0, 10_000_000), Default("20000"), "How many verified tokens are remembered. Some 10 MiB, and more than the agents of most deployments hold at one time."),
     key("limits", "proofs", Count(1, 100_000_000), Default("1000000"), "Used proofs of possession remembered until they end; with no room left, calls that bring one are refused. At some 40 bytes each this stays below 40 MiB, and two minutes of 8000 calls in a second fit."),
+    key("limits", "charges", Count(1, 100_000_000), Default("200000"), "What calls have used of caps, remembered until it no longer counts; with no room left, calls that a cap counts are refused. One for each party and each moment (a thousandth of the window) at which something ends; at some 400 bytes each this stays below 80 MiB."),
     key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
 
     key("admin", "listen", Text("endpoint"), Required, "Address and port, or `unix:/path`; not one of the gate's. Should not leave the machine."),
@@ -261,6 +262,7 @@ pub const KEYS: &[Key] = &[
     key("resource", "documentation", Text("URL"), Without("none"), "Documentation of the API, for metadata."),
     key("resource", "operation", Tables("resource.operation"), Required, "The operations; what is not listed is denied. At least one."),
     key("resource", "deny", Tables("resource.deny"), Without("nothing"), "Denied whatever a token says."),
+    key("resource", "cap", Tables("resource.cap"), Without("nothing"), "How often, how many at one time, and how much in all. At most 8."),
 
     key("resource.guidance", "enabled", Switch, Default("true"), "Whether anything is said. On, because an agent that knows what it lacks can ask for exactly that."),
     key("resource.guidance", "profile_uri", Text("URL"), Without("none"), "The profile that tokens follow."),
@@ -280,6 +282,15 @@ pub const KEYS: &[Key] = &[
 
     key("resource.deny", "method", OneOrMore("method"), Without("every method"), "One or several. Every one, because a denial should be wide."),
     key("resource.deny", "path", Text("path glob"), Required, "As of an operation."),
+
+    key("resource.cap", "name", Text("name"), Required, "What records and the ledger know it by. Another name begins anew."),
+    key("resource.cap", "per", Choices(&["agent", "client", "grant", "resource", "user"]), Required, "Who is counted apart; several are counted for each combination. `grant` is one token, `resource` counts all callers together. Names are those of their issuer. What a token does not name is counted with its like."),
+    key("resource.cap", "actions", Texts("name"), Without("every operation"), "The operations that are counted. Every one, because what is left out is without limit."),
+    key("resource.cap", "calls", Count(1, 1_000_000_000), Without("one of `calls`, `concurrent`, `sum`"), "The most calls in the window; with `per = [\"grant\"]` and no window, in the life of a token: 1 makes it good for one call."),
+    key("resource.cap", "concurrent", Count(1, 1_000_000), Without("one of `calls`, `concurrent`, `sum`"), "The most calls that go on at one time, up to the end of the response."),
+    key("resource.cap", "sum", Text("amount"), Without("one of `calls`, `concurrent`, `sum`"), "The most that the `argument` of all calls in the window adds up to, exact to 18 digits after the point. It does not refill: each amount counts for the whole window."),
+    key("resource.cap", "argument", Text("JSON pointer"), Without("no `sum`"), "Where in the JSON body the number stands (RFC 6901). A call in which it is missing, no number or negative is refused."),
+    key("resource.cap", "window", Duration(SECOND, 31 * DAY), Without("the life of the token, with `per = [\"grant\"]`"), "How long a call counts, to a thousandth longer; also across restarts, as far as the audit log was kept. In `batch` an unclean end may lose records: calls are then refused until the window has passed."),
 
     key("audit", "directory", Text("path"), Default("audit"), "Where the journal is written; made when it is not there."),
     key("audit", "name", Text("name"), Default("opgate"), "The log's name in its records. Give each gate its own."),

@@ -7,7 +7,7 @@ use super::raw::Section;
 use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, issuer, operation};
+use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, operation};
 use crate::token::confirmation::Demands;
 use crate::token::trust::Profile;
 
@@ -65,9 +65,9 @@ fn resource(
     let authentication = operation::authentication(section, None, into);
     let confirmation = operation::confirmation(section, None, into);
     let (operations, deny) = operation::rules(section, &authentication, &confirmation, into);
+    let caps = cap::caps(section, &operations, into);
     let Identity { id, authority, mount } = identity?;
     let (issuers, chain_authorities) = trusted?;
-    let status = section.number("insufficient_authorization_status");
     Some(Resource {
         id,
         name: section.text("name").map(|(text, _)| text.into()),
@@ -103,16 +103,21 @@ fn resource(
         cookies: section.switch("cookies"),
         strip: strip.into_iter().map(|(name, _)| name).collect(),
         identity_headers: section.switch("identity_headers"),
-        insufficient_authorization_status: if status == 401 {
-            http::StatusCode::UNAUTHORIZED
-        } else {
-            http::StatusCode::FORBIDDEN
-        },
+        insufficient_authorization_status: insufficient_authorization(section),
         guidance,
         documentation,
         operations,
         deny,
+        caps,
     })
+}
+
+/// The status of a valid token that does not cover the operation.
+fn insufficient_authorization(section: &Section<'_>) -> http::StatusCode {
+    match section.number("insufficient_authorization_status") {
+        401 => http::StatusCode::UNAUTHORIZED,
+        _ => http::StatusCode::FORBIDDEN,
+    }
 }
 
 /// What is demanded and can never be shown would refuse every call.

@@ -30,8 +30,10 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::catalog::BodyUse;
 use crate::policy::algebra;
+use crate::policy::quantities::Charge;
 use crate::token::extract::Credentials;
 use crate::token::grant::{Grant, Origin, Recheck};
+use crate::token::parties::Parties;
 use crate::token::presenter::Presenter;
 use crate::token::verify::{self, Halt, Unverified};
 
@@ -115,8 +117,29 @@ pub fn judges_body(call: &Call<'_>, grant: &Grant) -> bool {
     match entry.body {
         BodyUse::Json => true,
         BodyUse::Stream => false,
-        BodyUse::WhenNeeded => algebra::judges_body(grant, &call.operation(entry, None)),
+        BodyUse::WhenNeeded => {
+            call.resource().caps_on(&entry.action).any(|cap| cap.reads_body())
+                || algebra::judges_body(grant, &call.operation(entry, None))
+        }
     }
+}
+
+/// What a permitted call counts under every cap of the operator's (`verification.md` step 27). Whether there
+/// is room for it, the ledger knows.
+pub fn charges(
+    call: &Call<'_>,
+    grant: &Grant,
+    presenter: &Presenter,
+    body: Option<&Body>,
+) -> Result<Vec<Charge>, Denial> {
+    let entry = call.entry()?;
+    let mut caps = call.resource().caps_on(&entry.action).peekable();
+    if caps.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let operation = call.operation(entry, body);
+    let parties = Parties::of(grant, Some(presenter));
+    caps.map(|cap| cap.charge(&operation, grant, &parties)).collect()
 }
 
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).

@@ -55,6 +55,8 @@ pub enum Check {
     Grants,
     /// The person has confirmed the operation as it demands (step 17).
     Confirmation,
+    /// It fits into what is left of every cap (step 27).
+    Quantities,
     /// What follows the decision: record and forward (steps 28, 29).
     Afterwards,
 }
@@ -72,7 +74,7 @@ pub enum Verdict {
 
 impl Check {
     /// The checks that a decision makes, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Request,
         Self::Credentials,
         Self::Format,
@@ -96,6 +98,7 @@ impl Check {
         Self::Policies,
         Self::Grants,
         Self::Confirmation,
+        Self::Quantities,
     ];
 
     /// What it is called.
@@ -124,6 +127,7 @@ impl Check {
             Self::Authentication => "authentication",
             Self::Policies => "policies",
             Self::Grants => "grants",
+            Self::Quantities => "quantities",
             Self::Afterwards => "record and forward",
         }
     }
@@ -189,6 +193,12 @@ impl Check {
             | Reason::WorkloadProofReplayed => Self::Proof,
             Reason::PresenterMismatch | Reason::PresenterUnproven => Self::Presenter,
             Reason::ConfirmationRequired => Self::Confirmation,
+            Reason::AmountUnreadable
+            | Reason::BudgetExceeded
+            | Reason::ConcurrencyExceeded
+            | Reason::GrantUsedUp
+            | Reason::QuantityUnknown
+            | Reason::RateExceeded => Self::Quantities,
             Reason::EvidenceInvalid => Self::Evidence,
             Reason::BindingMismatch | Reason::BindingUnavailable => Self::Workload,
             Reason::BodiesOverloaded

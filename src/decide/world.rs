@@ -7,6 +7,7 @@ use http::{HeaderName, Method};
 
 use crate::operation::catalog::Catalog;
 use crate::operation::route::Routes;
+use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
 use crate::token::workload::TrustDomain;
@@ -81,6 +82,8 @@ pub struct Resource {
     pub dpop_algorithms: Vec<Algorithm>,
     /// Whether a DPoP proof must carry a nonce.
     pub dpop_nonce: bool,
+    /// How often, how many at one time, and how much in all.
+    pub caps: Vec<Arc<Cap>>,
 }
 
 impl World {
@@ -111,6 +114,11 @@ impl Resource {
             .iter()
             .copied()
             .find(|index| world.issuers.get(*index).is_some_and(|issuer| *issuer.id == *id))
+    }
+
+    /// The caps that count calls of `action`.
+    pub fn caps_on(&self, action: &str) -> impl Iterator<Item = &Arc<Cap>> {
+        self.caps.iter().filter(move |cap| cap.counts(action))
     }
 
     /// Whether the operator's overlay denies `method` on `path`.

@@ -4,6 +4,7 @@ pub mod bindings;
 mod hearing;
 pub mod introspection;
 pub mod jwks;
+pub mod ledger;
 pub mod liveness;
 pub mod replay;
 pub mod revocation;

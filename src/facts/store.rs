@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::bindings::Service;
 use super::introspection::SetUpError;
 use super::jwks::Source;
+use super::ledger::{Ledger, Reservation, Shortfall};
 use super::liveness::Liveness;
 use super::replay::Replay;
 use super::revocation::Revocations;
@@ -23,6 +24,7 @@ use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::policy::quantities::Charge;
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
 use crate::token::dpop;
@@ -49,6 +51,8 @@ pub struct Store {
     revocations: Arc<Revocations>,
     /// The used proofs, which outlive every configuration.
     replay: Arc<Replay>,
+    /// What was used of caps, which outlives every configuration.
+    ledger: Arc<Ledger>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
     /// secrets that memory should not keep. Bounded; what is forgotten is verified again.
     memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
@@ -76,6 +80,7 @@ impl Store {
         config: &Config,
         revocations: &Arc<Revocations>,
         replay: &Arc<Replay>,
+        ledger: &Arc<Ledger>,
         environment: &dyn Fn(&str) -> Option<String>,
         previous: Option<&Self>,
     ) -> Result<Self, SetUpError> {
@@ -99,6 +104,7 @@ impl Store {
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
             revocations: Arc::clone(revocations),
             replay: Arc::clone(replay),
+            ledger: Arc::clone(ledger),
             sources,
             liveness,
         })
@@ -224,6 +230,19 @@ impl Store {
     /// Does what the permit owes before it takes effect.
     pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<(), Denial> {
         self.replay.fulfil(permit.obligations(), now)
+    }
+
+    /// Takes room for what a permitted call counts under every cap, or says which has none. Where no cap
+    /// counts it, the ledger is left alone.
+    pub fn reserve(
+        &self,
+        charges: &[Charge],
+        now: Timestamp,
+    ) -> Result<Option<Reservation>, Shortfall> {
+        if charges.is_empty() {
+            return Ok(None);
+        }
+        self.ledger.reserve(charges, now).map(Some)
     }
 
     /// The nonce for the next DPoP proof to this resource, where it must carry one.

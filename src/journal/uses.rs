@@ -1,11 +1,12 @@
-//! Which proofs of possession earlier processes have used, read back from the end of the log, so that
-//! a proof does not count anew because the process did.
+//! Which proofs of possession earlier processes have used, and what they have charged under caps, read back
+//! from the end of the log: a proof does not count anew, and a budget is not new, because the process is.
 //!
 //! The record of a call is on the disk before the call is forwarded (`sync`), so what this finds is all
 //! that was used. In `batched`, or where a log was set aside as damaged, the last records may be lost; then
 //! it says since when nothing is.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 
 use super::recovery::{self, Recovered};
 use super::segment::{self, Lines, Place};
-use crate::model::need::{FirstUse, ProofKind};
+use crate::model::need::{Charged, FirstUse, ProofKind};
 use crate::model::time::Timestamp;
 
 /// What was used within the time asked for.
@@ -23,6 +24,8 @@ use crate::model::time::Timestamp;
 pub struct Uses {
     /// The uses that have not ended.
     pub seen: Vec<FirstUse>,
+    /// What was charged and not given back, and has not ended.
+    pub charged: Vec<Charged>,
     /// Since when none is missing, where that is not the whole time.
     pub complete_since: Option<Timestamp>,
 }
@@ -50,13 +53,15 @@ pub fn read(
     if recovered.previous_clean == Some(false) && may_lose {
         reading.gap = reading.gap.max(Some(now));
     }
-    Ok(Uses { seen: reading.seen, complete_since: reading.gap.filter(|gap| *gap >= since) })
+    let complete_since = reading.gap.filter(|gap| *gap >= since);
+    Ok(Uses { seen: reading.seen, charged: reading.charged.into_inner(), complete_since })
 }
 
 #[derive(Default)]
 struct Reading {
     present: Timestamp,
     seen: Vec<FirstUse>,
+    charged: Charges,
     /// The last time that records may have been lost.
     gap: Option<Timestamp>,
     /// Whether some record says that it was kept in memory first, or on the disk.
@@ -75,6 +80,40 @@ struct Line<'a> {
     why: Cow<'a, str>,
     #[serde(borrow, default)]
     proof: Proof<'a>,
+    #[serde(default)]
+    seq: u64,
+    /// The decision that an outcome is of.
+    #[serde(default)]
+    of: u64,
+    #[serde(default)]
+    refunded: bool,
+    #[serde(borrow, default)]
+    charged: Vec<Charge<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Charge<'a> {
+    #[serde(borrow)]
+    account: Cow<'a, str>,
+    #[serde(borrow)]
+    amount: Cow<'a, str>,
+    #[serde(borrow)]
+    until: Cow<'a, str>,
+}
+
+/// Charges by the `seq` of their decisions. Segments are read from the last back, so an outcome may be read
+/// before its decision.
+#[derive(Default)]
+struct Charges {
+    made: BTreeMap<u64, Vec<Charged>>,
+    given_back: HashSet<u64>,
+}
+
+impl Charges {
+    fn into_inner(mut self) -> Vec<Charged> {
+        self.made.retain(|seq, _| !self.given_back.contains(seq));
+        self.made.into_values().flatten().collect()
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -97,13 +136,16 @@ impl Reading {
     fn segment(&mut self, place: &Place) -> io::Result<()> {
         // Quotes inside of text are escaped, so these can only be members.
         let is_use = memmem::Finder::new(br#""use":""#);
-        let is_gap = memmem::Finder::new(br#""type":"gap""#);
+        let others = [br#""type":"gap""#.as_slice(), br#""charged":["#, br#""refunded":true"#];
+        let others = others.map(memmem::Finder::new);
         let mut lines = Lines::open(&place.path)?;
         let mut is_first = true;
         while let Some(line) = lines.advance()? {
             self.batched |= memmem::find(line.bytes, br#""durability":"batched""#).is_some();
             self.sync |= memmem::find(line.bytes, br#""durability":"sync""#).is_some();
-            if is_first || is_use.find(line.bytes).is_some() || is_gap.find(line.bytes).is_some() {
+            let is_told = is_use.find(line.bytes).is_some()
+                || others.iter().any(|one| one.find(line.bytes).is_some());
+            if is_first || is_told {
                 self.line(line.bytes, is_first);
             }
             is_first = false;
@@ -121,6 +163,14 @@ impl Reading {
         if matches!(&*line.why, "damaged" | "unclean_end") {
             self.gap = self.gap.max(at);
         }
+        if line.refunded {
+            self.charged.given_back.insert(line.of);
+        }
+        let charged = line.charged.iter().filter_map(charged);
+        let counting: Vec<_> = charged.filter(|one| one.until > self.present).collect();
+        if !counting.is_empty() {
+            self.charged.made.insert(line.seq, counting);
+        }
         for (kind, used) in
             [(ProofKind::Dpop, &line.proof.dpop), (ProofKind::Workload, &line.proof.wpt)]
         {
@@ -133,6 +183,14 @@ impl Reading {
             }
         }
     }
+}
+
+fn charged(charge: &Charge<'_>) -> Option<Charged> {
+    Some(Charged {
+        account: bytes_of(&charge.account)?,
+        amount: (*charge.amount).into(),
+        until: recovery::timestamp(&charge.until)?,
+    })
 }
 
 fn bytes_of(hex: &str) -> Option<[u8; 16]> {
@@ -201,5 +259,35 @@ mod tests {
         ] {
             assert_eq!(found(&[(0, text.clone())], clean).1, expected, "{text}");
         }
+    }
+
+    #[test]
+    fn pol_023_what_was_charged_and_not_given_back_is_found_across_segments() {
+        let charge = |seq: u64, amount: u64, ends_in: u64| {
+            let until = NOW.after(Duration::from_secs(ends_in));
+            let account = "07".repeat(16);
+            let one = format!(
+                r#"{{"cap":"c","account":"{account}","amount":"{amount}","until":"{until}"}}"#
+            );
+            line(
+                60,
+                &format!(r#""seq":{seq},"type":"decision","durability":"sync","charged":[{one}]"#),
+            )
+        };
+        let outcome = |of: u64, refunded: &str| {
+            line(50, &format!(r#""seq":90,"type":"outcome","of":{of},"id":"x"{refunded}"#))
+        };
+        let first = charge(1, 10, 5) + &charge(2, 20, 5) + &charge(3, 30, 0);
+        let second = outcome(2, r#","refunded":true"#) + &outcome(1, "") + &charge(4, 40, 5);
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join(segment::DIRECTORY);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(segment::name(0)), first).unwrap();
+        fs::write(folder.join(segment::name(4)), second).unwrap();
+        let recovered = Recovered { last: NOW, ..Recovered::default() };
+        let uses = read(directory.path(), &recovered, LIFETIME, NOW).unwrap();
+        let amounts: Vec<_> = uses.charged.iter().map(|one| &*one.amount).collect();
+        assert_eq!(amounts, ["10", "40"]);
+        assert_eq!(uses.charged[0].account, [7; 16]);
     }
 }

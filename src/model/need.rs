@@ -42,6 +42,17 @@ pub struct FirstUse {
     pub until: Timestamp,
 }
 
+/// What a permitted call was charged, as the audit log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// Whose account it went to: a keyed hash.
+    pub account: [u8; 16],
+    /// How much, in decimal.
+    pub amount: Box<str>,
+    /// When it ends by itself. After that it needs not be remembered.
+    pub until: Timestamp,
+}
+
 /// A kind of proof that counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofKind {

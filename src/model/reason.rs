@@ -153,6 +153,8 @@ reasons! {
     /// The workload proof was used before (401).
     WorkloadProofReplayed => "workload_proof_replayed",
 
+    /// What a cap counts cannot be read from the body: not there, no number, or less than nothing (403).
+    AmountUnreadable => "amount_unreadable",
     /// The person was authenticated too long ago, or not well enough (401).
     AuthenticationInsufficient => "authentication_insufficient",
     /// The grant covers the operation, and not with these arguments (403).
@@ -168,6 +170,16 @@ reasons! {
     /// The body is larger than the resource allows (413).
     BodyTooLarge => "body_too_large",
 
+    /// The amount does not fit into what is left of a budget (403).
+    BudgetExceeded => "budget_exceeded",
+    /// As many calls of the caller go on as may at one time (429).
+    ConcurrencyExceeded => "concurrency_exceeded",
+    /// The token was used as often, or for as much, as the operator lets one be (403).
+    GrantUsedUp => "grant_used_up",
+    /// What was used of a cap cannot be told: the ledger is full, or records of it may be lost (503).
+    QuantityUnknown => "quantity_unknown",
+    /// The caller has made as many calls as it may in a window (429).
+    RateExceeded => "rate_exceeded",
     /// Whether a proof was used before cannot be told: the memory is full, or an unclean end lost it (503).
     FirstUseUnknown => "first_use_unknown",
     /// No grant of the token applies to this operation (403).
@@ -273,8 +285,14 @@ impl Reason {
             | Self::BodyTimeout
             | Self::BodyTooLarge
             | Self::BodyTypeRefused
+            | Self::AmountUnreadable
+            | Self::BudgetExceeded
+            | Self::ConcurrencyExceeded
             | Self::ConfirmationRequired
             | Self::FirstUseUnknown
+            | Self::GrantUsedUp
+            | Self::QuantityUnknown
+            | Self::RateExceeded
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy
             | Self::OverlayDenied

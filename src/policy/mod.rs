@@ -4,3 +4,4 @@
 pub mod algebra;
 pub mod cache;
 pub mod engine;
+pub mod quantities;

@@ -10,7 +10,7 @@ use uuid::{NoContext, Uuid};
 
 use super::headers::{Caller, TRACEPARENT};
 use crate::audit::record::{
-    Agent, Basis, Decision, Http, Operation, Proof, Token, Trail, Unverified,
+    Agent, Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Token, Trail, Unverified,
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
@@ -19,6 +19,7 @@ use crate::audit::record::{
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
 use crate::decide::permit::Ground;
+use crate::facts::ledger::{Shortfall, Taken};
 use crate::journal::writer::Journal;
 use crate::model::need::FirstUse;
 use crate::model::reason::Denial;
@@ -123,6 +124,10 @@ pub struct Entry<'a> {
     pub presenter: Option<&'a Presenter>,
     /// The SHA-256 of the body, where it was read to be judged.
     pub body: Option<&'a [u8; 32]>,
+    /// What is taken of every cap for it.
+    pub taken: &'a [Taken],
+    /// The cap that it does not fit into.
+    pub shortfall: Option<&'a Shortfall>,
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
     /// Time spent deciding.
@@ -138,6 +143,8 @@ pub struct Computed {
     scope: Option<String>,
     digest: Option<[u8; 32]>,
     issuer: Option<Box<str>>,
+    charged: Vec<Charge>,
+    exceeded: Option<Exceeded>,
 }
 
 impl Entry<'_> {
@@ -145,6 +152,8 @@ impl Entry<'_> {
     pub fn compute(&self, journal: &Journal) -> Computed {
         let mut computed = Computed {
             query: self.parts.uri.query().map(|query| journal.tag(query)),
+            charged: self.taken.iter().filter_map(charge).collect(),
+            exceeded: self.shortfall.map(exceeded),
             ..Computed::default()
         };
         if let Some((grant, parties)) = self.parties().filter(|(_, all)| all.rest_on_presenter) {
@@ -182,6 +191,8 @@ impl Entry<'_> {
                 ..Unverified::default()
             }),
             basis: self.basis(),
+            charged: &computed.charged,
+            exceeded: computed.exceeded.as_ref(),
             operation: self.call.and_then(operation),
             http: Http {
                 method: http.method.as_str(),
@@ -242,6 +253,19 @@ impl Entry<'_> {
             }
             Ok(Ground::Observed(_)) | Err(_) => None,
         }
+    }
+}
+
+/// What ends with its call is none of the log's concern: with the process, every call has ended.
+fn charge(taken: &Taken) -> Option<Charge> {
+    Some(Charge { cap: taken.cap.name.clone(), charged: taken.charged()? })
+}
+
+fn exceeded(shortfall: &Shortfall) -> Exceeded {
+    Exceeded {
+        cap: shortfall.cap.name.clone(),
+        amount: shortfall.amount.to_string().into(),
+        left: shortfall.left.map(|left| left.to_string().into()),
     }
 }
 

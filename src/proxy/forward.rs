@@ -17,6 +17,7 @@ use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
 use crate::audit::record::{self, Outcome};
 use crate::decide::permit::Permit;
+use crate::facts::ledger::Reservation;
 use crate::journal::writer::{Journal, Receipt};
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
@@ -68,10 +69,12 @@ struct Open {
     begun: Instant,
     status: Option<StatusCode>,
     request: Option<Arc<Watch>>,
+    reservation: Option<Reservation>,
 }
 
 impl Account {
-    /// Opens the account of the decision that `receipt` is for and that was made at `decided`.
+    /// Opens the account of the decision that `receipt` is for and that was made at `decided`. The room
+    /// that is taken for the call is settled with it.
     pub fn open(
         journal: &Journal,
         metrics: &Arc<Metrics>,
@@ -79,6 +82,7 @@ impl Account {
         decision: &str,
         receipt: &Receipt,
         decided: Instant,
+        reservation: Option<Reservation>,
     ) -> Self {
         let open = Open {
             journal: journal.clone(),
@@ -89,6 +93,7 @@ impl Account {
             begun: decided,
             status: None,
             request: None,
+            reservation: reservation.map(Reservation::recorded),
         };
         Self { open: Some(open) }
     }
@@ -125,6 +130,10 @@ impl Open {
         let took = clock::instant().saturating_duration_since(self.begun);
         self.metrics.finished(&self.tally, ending.word(), took);
         let since = |at: Instant| at.saturating_duration_since(self.begun);
+        // What never reached the upstream had no effect (`policy.md` §8).
+        let refunded = self
+            .reservation
+            .filter(|taken| ending == record::Ending::Unreachable && taken.outlasts_call());
         self.journal.note(
             clock::now(),
             &Outcome {
@@ -137,8 +146,12 @@ impl Open {
                 duration: Some(took),
                 first_byte: finish.and_then(|finish| finish.first_byte).map(since),
                 error,
+                refunded: refunded.is_some(),
             },
         );
+        if let Some(reservation) = refunded {
+            reservation.refund();
+        }
     }
 }
 

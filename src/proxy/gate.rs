@@ -29,6 +29,7 @@ use super::tether::Tether;
 use crate::config;
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
+use crate::facts::ledger::Reservation;
 use crate::journal::floods::{Floods, Recorded};
 use crate::journal::writer::{Journal, Receipt};
 use crate::model::reason::{Denial, Reason};
@@ -90,8 +91,7 @@ impl Handler for Gate {
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
-        let resource = judgement.call.as_ref().map(Call::resource_index);
-        let tally = serving.tally(resource);
+        let tally = serving.tally(judgement.call.as_ref().map(Call::resource_index));
         self.count(&judgement, tally, took);
         let (permit, receipt) = match (std::mem::replace(&mut judgement.verdict, USED), recorded) {
             (Ok(permit), Ok(receipt)) => (permit, receipt),
@@ -112,6 +112,7 @@ impl Handler for Gate {
             context.id.as_str(),
             &receipt,
             decided,
+            judgement.reservation.take(),
         );
         let nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
@@ -244,6 +245,8 @@ impl Gate {
             grant: judgement.grant.as_deref(),
             presenter: judgement.presenter.as_ref(),
             body: judgement.body.as_ref().map(|body| &body.sha256),
+            taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
+            shortfall: judgement.shortfall.as_ref(),
             verdict,
             took,
         };
@@ -305,6 +308,7 @@ fn refuse(
             .and_then(|(call, resource)| guidance(denial, call, resource, judgement, serving)),
         allow: call.map_or(&[], Call::other_methods),
         scheme: judgement.credentials.map(|credentials| credentials.scheme),
+        retry_after: judgement.shortfall.as_ref().and_then(|shortfall| shortfall.after),
         accept: Some(&parts.headers),
     };
     let mut response = rejection.response().map(ResponseBody::Full);
@@ -355,6 +359,7 @@ fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseB
         guidance: None,
         allow: &[],
         scheme: None,
+        retry_after: None,
         accept: None,
     };
     rejection.response().map(ResponseBody::Full)

@@ -14,6 +14,7 @@ use crate::decide::call::{self, Call};
 use crate::decide::facts::Facts;
 use crate::decide::permit::Permit;
 use crate::decide::{self, admit};
+use crate::facts::ledger::{Reservation, Shortfall};
 use crate::facts::store::{Settling, Store};
 use crate::model::body::Body;
 use crate::model::exact::{Json, Malformed};
@@ -39,6 +40,10 @@ pub struct Judgement<'a> {
     pub presenter: Option<Presenter>,
     /// The body, when it was read to be judged.
     pub body: Option<Body>,
+    /// The room that is taken for it under every cap, when it is permitted.
+    pub reservation: Option<Reservation>,
+    /// The cap that it does not fit into, when that is why it is refused.
+    pub shortfall: Option<Shortfall>,
     /// Whether the call may be forwarded.
     pub verdict: Result<Permit, Denial>,
 }
@@ -46,8 +51,16 @@ pub struct Judgement<'a> {
 impl Judgement<'_> {
     /// A refusal before anything was found out.
     pub const fn refused(denial: Denial) -> Self {
-        let verdict = Err(denial);
-        Self { call: None, credentials: None, grant: None, presenter: None, body: None, verdict }
+        Self {
+            call: None,
+            credentials: None,
+            grant: None,
+            presenter: None,
+            body: None,
+            reservation: None,
+            shortfall: None,
+            verdict: Err(denial),
+        }
     }
 }
 
@@ -128,9 +141,14 @@ async fn decide<'a>(
         };
         found.body = Some(json_body(payload.read(bounds, room).await?)?);
     }
-    let permit = decide::authorize(call, grant, presenter, found.body.as_ref(), now)?;
+    let body = found.body.as_ref();
+    let permit = decide::authorize(call, grant, presenter, body, now)?;
+    let charges = decide::charges(call, grant, presenter, body)?;
+    let reserved = facts.reserve(&charges, now);
+    let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.
     facts.fulfil(&permit, now)?;
+    found.reservation = reservation;
     Ok(permit)
 }
 

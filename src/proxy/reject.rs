@@ -2,6 +2,8 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -206,6 +208,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::BodiesOverloaded
         | Reason::IntrospectionUnavailable
         | Reason::FirstUseUnknown
+        | Reason::QuantityUnknown
         | Reason::KeysUnavailable
         | Reason::RevocationsStale
         | Reason::StatusUnavailable
@@ -239,6 +242,26 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::NoApplicableGrant
         | Reason::NoOperationPolicy
         | Reason::PolicyUnresolvable => NOT_AUTHORIZED,
+        Reason::AmountUnreadable => Shape {
+            challenge: Error,
+            description: "The operation does not say how much it is about",
+            ..NOT_AUTHORIZED
+        },
+        // No token cures it, and time does: guidance would send the agent round in circles.
+        Reason::BudgetExceeded => Shape {
+            challenge: Error,
+            description: "The operation exceeds what is left of a budget",
+            ..NOT_AUTHORIZED
+        },
+        Reason::ConcurrencyExceeded | Reason::RateExceeded => shape(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "More calls than are allowed: try again later",
+            No,
+        ),
+        Reason::GrantUsedUp => {
+            Shape { description: "The access token has been used up", ..NOT_AUTHORIZED }
+        }
         Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
         Reason::PolicyLanguageUnknown => shape(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -281,6 +304,8 @@ pub struct Rejection<'a> {
     pub allow: &'a [&'a Method],
     /// How the token was presented, when one was.
     pub scheme: Option<Scheme>,
+    /// How long until the call would fit into a cap, where time alone does that.
+    pub retry_after: Option<Duration>,
     /// The headers of the request, for content negotiation.
     pub accept: Option<&'a HeaderMap>,
 }
@@ -344,7 +369,10 @@ impl Rejection<'_> {
         if scheme == DPOP {
             challenge = challenge.with("algs", &self.dpop_algorithms());
         }
-        let is_overlay = self.denial.reason == Reason::OverlayDenied;
+        let is_overlay = matches!(
+            self.denial.reason,
+            Reason::AmountUnreadable | Reason::BudgetExceeded | Reason::OverlayDenied
+        );
         let is_scope = self.denial.reason == Reason::ScopeMissing;
         if let Some(scope) =
             self.scope().filter(|_| is_scope || matches!(shape.challenge, Challenged::Bare))
@@ -356,7 +384,7 @@ impl Rejection<'_> {
         {
             challenge = demanding(challenge, guidance.authentication);
         }
-        // No token can cure an overlay denial, so pointing anywhere would send the agent round in circles.
+        // No token can cure a denial of the operator's, so pointing anywhere would send the agent round in circles.
         if let Some(metadata) = self.metadata.filter(|_| !is_overlay) {
             challenge = challenge.with("resource_metadata", metadata);
         }
@@ -437,12 +465,21 @@ impl Rejection<'_> {
         (kind, text)
     }
 
+    /// RFC 9110 §10.2.3, in whole seconds, rounded up: a caller that comes earlier comes in vain.
+    fn retry_after(&self, status: StatusCode) -> Option<u64> {
+        let known = self.retry_after.map(|after| after.as_micros().div_ceil(1_000_000));
+        let is_temporary =
+            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        let seconds = known.map(|seconds| u64::try_from(seconds).unwrap_or(u64::MAX).max(1));
+        seconds.or(is_temporary.then_some(1))
+    }
+
     fn add_headers(&self, status: StatusCode, headers: &mut HeaderMap) {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after(status) {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.denial.reason == Reason::MethodNotAllowed {
             let methods: Vec<_> = self.allow.iter().map(|method| method.as_str()).collect();

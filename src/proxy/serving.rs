@@ -9,6 +9,7 @@ use super::upstream::{BuildError as UpstreamError, Upstream};
 use crate::config::secret::SecretError;
 use crate::config::{self, Config};
 use crate::facts::introspection::SetUpError;
+use crate::facts::ledger::Ledger;
 use crate::facts::liveness::Liveness;
 use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
@@ -43,6 +44,8 @@ pub struct Lasting {
     pub revocations: Arc<Revocations>,
     /// The proofs that were used.
     pub replay: Arc<Replay>,
+    /// What was used of caps.
+    pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -87,8 +90,8 @@ impl Serving {
     ) -> Result<Self, BuildError> {
         let (snapshot, upstreams) = Self::try_build(&config, environment)?;
         let known = previous.map(|previous| &*previous.facts);
-        let Lasting { revocations, replay, metrics } = lasting;
-        let facts = Arc::new(Store::new(&config, revocations, replay, environment, known)?);
+        let Lasting { revocations, replay, ledger, metrics } = lasting;
+        let facts = Arc::new(Store::new(&config, revocations, replay, ledger, environment, known)?);
         facts.prime().await;
         Ok(Self {
             metadata: Metadata::build(&config),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Body, Effect, Kept, count, micros};
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
-use crate::model::need::FirstUse;
+use crate::model::need::{Charged, FirstUse};
 use crate::model::reason::Denial;
 use crate::model::written::Written;
 
@@ -34,7 +34,7 @@ pub struct Decision<'a> {
     pub kept: Kept,
     /// The identifier of the resource.
     pub resource: Option<&'a str>,
-    /// The verified token: what [`Token::write`] wrote.
+    /// The verified token: what [`Token::write`](super::Token::write) wrote.
     pub token: Option<&'a Written>,
     /// How the presenter of a delegated token was known.
     pub presenter: Option<&'static str>,
@@ -46,6 +46,10 @@ pub struct Decision<'a> {
     pub unverified: Option<Unverified<'a>>,
     /// The grant entry that covers the operation.
     pub basis: Option<Basis<'a>>,
+    /// What the call was charged under every cap, when it is allowed.
+    pub charged: &'a [Charge],
+    /// The cap it did not fit into, when that is why it is refused.
+    pub exceeded: Option<&'a Exceeded>,
     /// The operation, as far as it was recognized.
     pub operation: Option<Operation<'a>>,
     /// The request.
@@ -106,6 +110,26 @@ pub struct Basis<'a> {
     pub how: &'a str,
 }
 
+/// What a call was charged under one cap. The ledger is filled from these after a restart.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    /// The name of the cap.
+    pub cap: Box<str>,
+    /// Whose account it went to, how much, and until when it counts.
+    pub charged: Charged,
+}
+
+/// A cap that a call did not fit into.
+#[derive(Clone, Debug)]
+pub struct Exceeded {
+    /// The name of the cap.
+    pub cap: Box<str>,
+    /// What the call would have counted, in decimal.
+    pub amount: Box<str>,
+    /// What was left, in decimal, where that is known.
+    pub left: Option<Box<str>>,
+}
+
 /// The operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
@@ -150,6 +174,44 @@ impl Decision<'_> {
         }
         to.word("durability", self.kept.word());
     }
+
+    fn quantities(&self, to: &mut Members<'_>) {
+        if !self.charged.is_empty() {
+            to.objects("charged", self.charged, |to, one| {
+                to.text("cap", &one.cap);
+                to.hex("account", &one.charged.account);
+                to.text("amount", &one.charged.amount);
+                to.text("until", &one.charged.until.to_string());
+            });
+        }
+        if let Some(exceeded) = self.exceeded {
+            to.object("exceeded", |to| {
+                to.text("cap", &exceeded.cap);
+                to.text("amount", &exceeded.amount);
+                to.optional("left", exceeded.left.as_deref());
+            });
+        }
+    }
+
+    fn request(&self, to: &mut Members<'_>) {
+        if let Some(operation) = &self.operation {
+            to.object("op", |to| {
+                to.text("protocol", operation.protocol);
+                to.text("action", operation.action);
+                to.text("method", operation.method);
+                to.text_within(MAX_PATH, "path", operation.path);
+            });
+        }
+        to.object("http", |to| {
+            to.text("method", self.http.method);
+            to.text_within(MAX_PATH, "path", self.http.path);
+            to.optional("host", self.http.host);
+            to.optional("query", self.http.query.map(Tag::as_str));
+            if let Some(body) = self.http.body {
+                to.hex("body_sha256", body);
+            }
+        });
+    }
 }
 
 impl Body for Decision<'_> {
@@ -187,23 +249,8 @@ impl Body for Decision<'_> {
                 to.text("how", basis.how);
             });
         }
-        if let Some(operation) = &self.operation {
-            to.object("op", |to| {
-                to.text("protocol", operation.protocol);
-                to.text("action", operation.action);
-                to.text("method", operation.method);
-                to.text_within(MAX_PATH, "path", operation.path);
-            });
-        }
-        to.object("http", |to| {
-            to.text("method", self.http.method);
-            to.text_within(MAX_PATH, "path", self.http.path);
-            to.optional("host", self.http.host);
-            to.optional("query", self.http.query.map(Tag::as_str));
-            if let Some(body) = self.http.body {
-                to.hex("body_sha256", body);
-            }
-        });
+        self.quantities(to);
+        self.request(to);
         if let Some(client) = self.client {
             to.object("client", |to| {
                 to.address("address", client.ip());

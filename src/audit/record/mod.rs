@@ -10,7 +10,9 @@ mod token;
 
 use std::time::Duration;
 
-pub use self::decision::{Basis, Decision, Http, Operation, Proof, Trace, Unverified};
+pub use self::decision::{
+    Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Trace, Unverified,
+};
 pub use self::process::{
     Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
 };

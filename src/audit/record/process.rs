@@ -60,6 +60,8 @@ pub struct Outcome<'a> {
     pub first_byte: Option<Duration>,
     /// Why it failed.
     pub error: Option<Reason>,
+    /// Whether what it was charged was given back.
+    pub refunded: bool,
 }
 
 impl<'a> Outcome<'a> {
@@ -75,6 +77,7 @@ impl<'a> Outcome<'a> {
             duration: None,
             first_byte: None,
             error,
+            refunded: false,
         }
     }
 }
@@ -88,6 +91,9 @@ impl Body for Outcome<'_> {
         to.word("result", self.ending.word());
         if let Some(error) = self.error {
             to.word("error", error.code());
+        }
+        if self.refunded {
+            to.switch("refunded", true);
         }
         if let Some(status) = self.status {
             to.object("http", |to| to.number("status", status.into()));

@@ -38,11 +38,24 @@ acr_values = ["gold"]
 evidence = "required"
 evidence_max_age = "1h"
 [[resource.operation]]
+action = "count"
+method = "GET"
+path = "/*/counted"
+[[resource.operation]]
 action = "read"
 method = "GET"
 path = "/**"
 [[resource.deny]]
 path = "/secret"
+[[resource.deny]]
+path = "/secret/*"
+[[resource.cap]]
+name = "budget"
+per = ["user"]
+actions = ["count"]
+sum = "5"
+argument = "/amount"
+window = "1h"
 "#;
 
 const BUYER: &str = "wimse://agents.test/buyer";
@@ -53,6 +66,8 @@ struct Draft {
     payload: Value,
     is_nowhere: bool,
     is_denied: bool,
+    /// What a budget counts is in the body, and there is none.
+    is_counted: bool,
     scheme: &'static str,
     length: usize,
     break_signature: bool,
@@ -73,10 +88,11 @@ fn good() -> Draft {
         payload: json!({
             "iss": "https://as.test", "sub": "alice", "aud": "https://tools.test/shop", "jti": "j",
             "iat": now, "exp": now + 300, "client_id": "c", "scope": "shop", "acr": "gold",
-            "authorization_details": [{"type": "agent_operation", "operations": [{"action": "read"}]}],
+            "authorization_details": [{"type": "agent_operation", "operations": [{"method": "GET", "path": "/**"}]}],
         }),
         is_nowhere: false,
         is_denied: false,
+        is_counted: false,
         scheme: "Bearer",
         length: 1,
         break_signature: false,
@@ -120,6 +136,7 @@ const DEFECTS: &[Defect] = &[
     (Check::Policies, |draft| draft.payload["policy_ref"] = json!("p")),
     (Check::Grants, |draft| draft.payload["authorization_details"] = json!([])),
     (Check::Confirmation, |draft| draft.confirmed = 7_200),
+    (Check::Quantities, |draft| draft.is_counted = true),
 ];
 
 fn encode(value: &Value) -> String {
@@ -142,10 +159,12 @@ fn detached(value: &Value, key: &SigningKey) -> String {
 
 impl Draft {
     fn path(&self) -> &'static str {
-        match (self.is_nowhere, self.is_denied) {
-            (true, _) => "/nowhere",
-            (false, true) => "/shop/secret",
-            (false, false) => "/shop/7",
+        match (self.is_nowhere, self.is_denied, self.is_counted) {
+            (true, ..) => "/nowhere",
+            (false, true, false) => "/shop/secret",
+            (false, true, true) => "/shop/secret/counted",
+            (false, false, false) => "/shop/7",
+            (false, false, true) => "/shop/7/counted",
         }
     }
 

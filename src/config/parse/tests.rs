@@ -6,22 +6,7 @@ use super::*;
 use crate::config::{ClientAuthentication, Durability, reference};
 
 /// A configuration that is right and short.
-const SMALL: &str = r#"[gate]
-listen = "127.0.0.1:8443"
-origin = "https://tools.example.com"
-[[issuer]]
-issuer = "https://as.example.com"
-[[upstream]]
-name = "shop"
-url = "http://127.0.0.1:9000"
-[[resource]]
-id = "https://tools.example.com/shop"
-upstream = "shop"
-[[resource.operation]]
-action = "search"
-method = "GET"
-path = "/products/**"
-"#;
+const SMALL: &str = include_str!("small.toml");
 
 /// Every key that there is.
 const EVERYTHING: &str = include_str!("everything.toml");

@@ -37,6 +37,8 @@ fn decision(id: &str) -> Decision<'_> {
         scope: None,
         unverified: None,
         basis: None,
+        charged: &[],
+        exceeded: None,
         operation: None,
         http: Http { method: "GET", path: "/a", host: None, query: None, body: None },
         client: None,

@@ -68,6 +68,7 @@ fn limits() -> Limits {
         body_idle: Duration::from_secs(1),
         token_cache: 10,
         proofs: 1_000,
+        charges: 10,
         refusals_per_source: 10,
     }
 }

@@ -78,6 +78,8 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         scope: Some(any),
         unverified: None,
         basis: Some(Basis { entry: Some(2), how: any }),
+        charged: &[],
+        exceeded: None,
         operation: Some(Operation { protocol: any, action: any, method: any, path: any }),
         http: Http {
             method: any,
@@ -160,4 +162,34 @@ fn the_worst_decision_fits_a_line() {
     };
     let line = text(&Decision { unverified: Some(all), ..decision(&worst, &tag, &written) });
     assert!(line.len() < MAX_LINE - 2_000, "{}", line.len());
+    // Only a call that is allowed is charged, and its record has no scope and nothing unverified.
+    let until = Timestamp::from_micros(u64::MAX);
+    let charge = Charge {
+        cap: "c".repeat(128).into(),
+        charged: Charged { account: [0xff; 16], amount: "9".repeat(39).into(), until },
+    };
+    let charged = vec![charge; 8];
+    let allowed = Decision { scope: None, charged: &charged, ..decision(&worst, &tag, &written) };
+    let line = text(&allowed);
+    assert!(line.len() < MAX_LINE - 2_000, "{}", line.len());
+}
+
+#[test]
+fn pol_023_what_was_charged_and_what_did_not_fit_is_written() {
+    let tag = Tagger::new(b"k").tag(b"v");
+    let written = token("x", &tag);
+    let until = Timestamp::from_micros(1_790_000_000_000_001);
+    let charged = Charged { account: [5; 16], amount: "49.95".into(), until };
+    let charged = [Charge { cap: "daily".into(), charged }];
+    let line = text(&Decision { charged: &charged, ..decision("x", &tag, &written) });
+    let account = "05".repeat(16);
+    assert!(line.contains(&format!(
+        r#","charged":[{{"cap":"daily","account":"{account}","amount":"49.95","until":"2026-09-21T14:13:20.000001Z"}}],"#
+    )));
+    let left = Some("3".into());
+    let exceeded = Exceeded { cap: "daily".into(), amount: "10".into(), left };
+    let refusal = Some(Reason::BudgetExceeded.into());
+    let line =
+        text(&Decision { refusal, exceeded: Some(&exceeded), ..decision("x", &tag, &written) });
+    assert!(line.contains(r#","exceeded":{"cap":"daily","amount":"10","left":"3"},"#), "{line}");
 }

@@ -1,0 +1,347 @@
+//! Caps over real sockets (`policy.md` §8): exact when calls come together, when callers vanish, when the
+//! upstream is not there, and when the gate is killed.
+
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Connection, Echo, Exchange, Gate, Response, Setup, Token, eventually, request,
+};
+
+/// 500 for each person in a day.
+const BUDGET: &str = r#"
+[[resource.cap]]
+name = "daily"
+per = ["user"]
+actions = ["create_order"]
+sum = "500"
+argument = "/amount"
+window = "24h"
+"#;
+
+fn start(echo: &Echo, caps: &str) -> Gate {
+    let mut setup = Setup::new(echo);
+    setup.operations.push_str(caps);
+    setup.start()
+}
+
+fn token(gate: &Gate, user: &str, jti: &str) -> String {
+    let token = Token::new().claim("sub", user);
+    let token = if jti.is_empty() { token } else { token.claim("jti", jti) };
+    token.sign(&gate.setup.key)
+}
+
+fn order_text(token: &str, body: &str) -> String {
+    let bearer = format!("Bearer {token}");
+    let lines = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    request("POST", "/shop/orders", &lines, body)
+}
+
+fn order(gate: &Gate, token: &str, body: &str) -> Response {
+    gate.send(order_text(token, body))
+}
+
+/// How many of `calls` orders of 10, sent at one time, are let through; the others are refused.
+fn at_once(gate: &Gate, token: &str, calls: usize) -> usize {
+    let barrier = Barrier::new(calls);
+    let text = order_text(token, r#"{"amount":10}"#);
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let callers: Vec<_> = (0..calls)
+            .map(|_| {
+                let mut connection = gate.connect();
+                let (barrier, text) = (&barrier, &text);
+                scope.spawn(move || {
+                    barrier.wait();
+                    connection.call(text).status
+                })
+            })
+            .collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 403)), "{statuses:?}");
+    statuses.into_iter().filter(|status| *status == 200).count()
+}
+
+fn refused(gate: &Gate, response: &Response, status: u16, reason: &str) -> Value {
+    assert_eq!(response.status, status, "{}", response.everything());
+    let id = response.decision_id();
+    // In `batch` it may come a moment later.
+    eventually("the record", || gate.decisions().iter().any(|one| one["id"] == id).then_some(()));
+    let record = gate.decision(&id);
+    assert_eq!(record["reason"], reason);
+    assert_eq!(record["charged"], Value::Null);
+    record
+}
+
+#[test]
+fn pol_023_of_100_calls_of_10_at_once_a_budget_of_500_lets_exactly_50_through() {
+    let echo = Echo::start();
+    let gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    assert_eq!(at_once(&gate, &alice, 100), 50);
+    assert_eq!(echo.requests().len(), 50, "the upstream received nothing else");
+    let response = order(&gate, &alice, r#"{"amount":0.01}"#);
+    let record = refused(&gate, &response, 403, "budget_exceeded");
+    assert_eq!(record["exceeded"], json!({"cap": "daily", "amount": "0.01", "left": "0"}));
+    assert_eq!(response.error(), "insufficient_authorization");
+    let challenge = response.header("www-authenticate").unwrap();
+    assert!(!challenge.contains("policy_profile") && !challenge.contains("resource_metadata"));
+    let after: u64 = response.header("retry-after").unwrap().parse().unwrap();
+    assert!((86_000..86_600).contains(&after), "{after}");
+    assert!(!response.everything().contains("500"), "no threshold is told");
+    assert_eq!(order(&gate, &token(&gate, "bob", ""), r#"{"amount":500}"#).status, 200);
+    assert!(!gate.listing().contains("alice"), "a person is known by a keyed hash only");
+}
+
+#[test]
+fn pol_023_a_budget_is_not_new_because_the_gate_was_killed() {
+    let echo = Echo::start();
+    let mut gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    assert_eq!(at_once(&gate, &alice, 20), 20);
+    gate.restart_after_kill();
+    assert_eq!(at_once(&gate, &alice, 20), 20);
+    gate.restart_after_kill();
+    assert_eq!(at_once(&gate, &alice, 60), 10);
+    assert_eq!(echo.requests().len(), 50);
+}
+
+#[test]
+fn pol_023_a_gate_that_is_killed_among_its_calls_never_lets_more_through() {
+    let echo = Echo::start();
+    let mut gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    let text = order_text(&alice, r#"{"amount":10}"#);
+    for round in 0..6 {
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let (mut connection, text) = (gate.connect(), text.clone());
+                thread::spawn(move || {
+                    while connection.try_send(&text) && connection.try_response().is_some() {}
+                })
+            })
+            .collect();
+        thread::sleep(Duration::from_millis(15 + 7 * round));
+        gate.restart_after_kill();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+    }
+    // What is left, to the last call.
+    assert!(at_once(&gate, &alice, 60) <= 50);
+    let allowed = gate.decisions().iter().filter(|one| one["decision"] == "allow").count();
+    assert_eq!(allowed, 50, "what was recorded is what was charged");
+    assert!(echo.requests().len() <= 50, "{}", echo.requests().len());
+}
+
+#[test]
+fn pol_023_what_never_reached_the_upstream_is_given_back_also_across_a_kill() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.operations.push_str(BUDGET);
+    setup.url = r#""http://127.0.0.1:1""#.to_owned();
+    let mut gate = setup.start();
+    let alice = token(&gate, "alice", "");
+    for _ in 0..3 {
+        let response = order(&gate, &alice, r#"{"amount":500}"#);
+        assert_eq!(response.status, 502, "{}", response.everything());
+        let outcome = gate.outcome(&response.decision_id());
+        assert_eq!(
+            (&outcome["result"], &outcome["refunded"]),
+            (&json!("unreachable"), &json!(true))
+        );
+    }
+    gate.rewrite(|setup| setup.url = format!("{:?}", echo.url()));
+    gate.restart_after_kill();
+    assert_eq!(order(&gate, &alice, r#"{"amount":500}"#).status, 200);
+    refused(&gate, &order(&gate, &alice, r#"{"amount":1}"#), 403, "budget_exceeded");
+}
+
+#[test]
+fn pol_023_an_upstream_that_fails_keeps_what_was_charged() {
+    let echo = Echo::scripted(Exchange::close);
+    let gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    let response = order(&gate, &alice, r#"{"amount":500}"#);
+    assert_eq!(response.status, 502, "{}", response.everything());
+    refused(&gate, &order(&gate, &alice, r#"{"amount":1}"#), 403, "budget_exceeded");
+}
+
+#[test]
+fn pol_023_an_amount_that_cannot_be_counted_is_refused() {
+    let echo = Echo::start();
+    let gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    for body in [
+        "{}",
+        r#"{"Amount":1}"#,
+        r#"{"amount":-10}"#,
+        r#"{"amount":null}"#,
+        r#"{"amount":"ten"}"#,
+        r#"{"amount":[10]}"#,
+        r#"{"amount":0.0000000000000000001}"#,
+        r#"{"amount":1e30}"#,
+        "",
+    ] {
+        let record = refused(&gate, &order(&gate, &alice, body), 403, "amount_unreadable");
+        assert_eq!(record["about"], "argument", "{body}");
+    }
+    echo.assert_untouched("no amount");
+    assert_eq!(order(&gate, &alice, r#"{"amount":499.999999999999999999}"#).status, 200);
+    let record =
+        refused(&gate, &order(&gate, &alice, r#"{"amount":"0.01"}"#), 403, "budget_exceeded");
+    assert_eq!(record["exceeded"]["left"], "0.000000000000000001");
+    assert_eq!(order(&gate, &alice, r#"{"amount":"0.000000000000000001"}"#).status, 200);
+}
+
+#[test]
+fn pol_023_a_rate_is_refused_with_the_time_to_wait_and_heals() {
+    let echo = Echo::start();
+    let cap = "[[resource.cap]]\nname = \"few\"\nper = [\"user\"]\nactions = [\"search_products\"]\ncalls = 2\nwindow = \"3s\"\n";
+    let gate = start(&echo, cap);
+    let alice = token(&gate, "alice", "");
+    let call = || gate.get("/shop/products/1", &alice);
+    let begun = Instant::now();
+    assert_eq!([call().status, call().status], [200, 200]);
+    let response = call();
+    refused(&gate, &response, 429, "rate_exceeded");
+    assert_eq!(response.error(), "too_many_requests");
+    assert!(response.header("www-authenticate").is_none());
+    let after: u64 = response.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=4).contains(&after));
+    assert_eq!(gate.get("/shop/any/1", &alice).status, 200, "others are not counted");
+    eventually("the end of the window", || (call().status == 200).then_some(()));
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+}
+
+#[test]
+fn pol_023_calls_at_one_time_are_bounded_and_vanished_callers_are_not_counted() {
+    let echo = Echo::scripted(|exchange| {
+        while !exchange.is_abandoned() {
+            thread::sleep(Duration::from_millis(10));
+        }
+    });
+    let cap = "[[resource.cap]]\nname = \"two\"\nper = [\"agent\"]\nconcurrent = 2\n";
+    let gate = start(&echo, cap);
+    let alice = token(&gate, "alice", "");
+    let bearer = format!("Bearer {alice}");
+    let text = request("GET", "/shop/products/1", &[("Authorization", &bearer)], "");
+    let open = |count: u64| {
+        eventually("open calls", || {
+            let allow = gate.decisions().iter().filter(|one| one["decision"] == "allow").count();
+            (u64::try_from(allow).unwrap() >= count).then_some(())
+        });
+    };
+    let hold = || -> Connection {
+        let mut connection = gate.connect();
+        connection.send(&text);
+        connection
+    };
+    let held = [hold(), hold()];
+    open(2);
+    let response = gate.send(&text);
+    refused(&gate, &response, 429, "concurrency_exceeded");
+    assert_eq!(response.header("retry-after"), Some("1"));
+    drop(held);
+    eventually("the outcomes", || {
+        let ended = gate.records().iter().filter(|one| one["type"] == "outcome").count();
+        (ended >= 2).then_some(())
+    });
+    let _again = [hold(), hold()];
+    open(4);
+}
+
+#[test]
+fn pol_023_a_token_for_one_call_is_used_up_by_it_and_a_new_one_is_asked_for() {
+    let echo = Echo::start();
+    let cap = "[[resource.cap]]\nname = \"once\"\nper = [\"grant\"]\nactions = [\"create_order\"]\ncalls = 1\n";
+    let mut gate = start(&echo, cap);
+    let first = token(&gate, "alice", "one");
+    assert_eq!(order(&gate, &first, "{}").status, 200);
+    for round in 0..2 {
+        let response = order(&gate, &first, "{}");
+        refused(&gate, &response, 403, "grant_used_up");
+        let challenge = response.header("www-authenticate").unwrap();
+        assert!(challenge.contains("policy_profile"), "{round}: {challenge}");
+        gate.restart_after_kill();
+    }
+    assert_eq!(order(&gate, &token(&gate, "alice", "two"), "{}").status, 200);
+    assert_eq!(echo.requests().len(), 2);
+}
+
+#[test]
+fn pol_023_where_records_may_be_lost_a_budget_is_not_believed() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.operations.push_str(BUDGET);
+    setup.audit = "durability = \"batch\"".to_owned();
+    let mut gate = setup.start();
+    let alice = token(&gate, "alice", "");
+    assert_eq!(order(&gate, &alice, r#"{"amount":1}"#).status, 200);
+    gate.restart_after_kill();
+    let response = order(&gate, &alice, r#"{"amount":1}"#);
+    let record = refused(&gate, &response, 503, "quantity_unknown");
+    assert_eq!((&record["about"], response.header("retry-after")), (&json!("gap"), Some("1")));
+    assert_eq!(gate.get("/shop/products/1", &alice).status, 200, "what no cap counts goes on");
+    assert!(gate.stderr().contains("what was used of caps may be lost"));
+}
+
+#[test]
+fn pol_023_where_the_ledger_is_full_calls_are_refused() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.operations.push_str(BUDGET);
+    setup.limits = "charges = 2".to_owned();
+    let gate = setup.start();
+    for (user, status) in [("a", 200), ("b", 200), ("c", 503)] {
+        let response = order(&gate, &token(&gate, user, ""), r#"{"amount":1}"#);
+        assert_eq!(response.status, status, "{user}");
+    }
+    let metrics = gate.admin("GET", "/metrics").everything();
+    assert!(metrics.contains("opgate_charges_turned_away 1"), "{metrics}");
+    assert!(metrics.contains("opgate_charges_remembered 2"));
+}
+
+#[test]
+fn pol_023_a_reload_changes_the_limit_and_forgets_nothing() {
+    let echo = Echo::start();
+    let mut gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    assert_eq!(order(&gate, &alice, r#"{"amount":500}"#).status, 200);
+    let wider = |setup: &mut Setup| {
+        setup.operations = setup.operations.replace(r#"sum = "500""#, r#"sum = "501""#);
+    };
+    gate.rewrite(wider);
+    assert_eq!(gate.admin("POST", "/reload").status, 200);
+    refused(&gate, &order(&gate, &alice, r#"{"amount":2}"#), 403, "budget_exceeded");
+    assert_eq!(order(&gate, &alice, r#"{"amount":1}"#).status, 200);
+}
+
+#[test]
+fn explain_says_which_cap_refuses_and_how_much_is_left() {
+    let echo = Echo::start();
+    let gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    assert_eq!(order(&gate, &alice, r#"{"amount":490}"#).status, 200);
+    let explained = |amount: &str| -> String {
+        let body = gate.setup.write("body.json", &format!(r#"{{"amount":{amount}}}"#));
+        let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+            .args(["explain", "-c", "opgate.toml", "--request", "POST /shop/orders"])
+            .args(["--header", "Content-Type: application/json", "--token", &alice, "--body"])
+            .arg(body)
+            .current_dir(gate.setup.dir.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    let told = explained("4.5");
+    assert!(told.contains("4.5 of `daily`, which leaves 5.5 of 500"), "{told}");
+    let told = explained("10.5");
+    assert!(told.contains("budget_exceeded"), "{told}");
+    assert!(told.contains("ask for less: this is 10.5 and `daily` leaves 10"), "{told}");
+    assert_eq!(order(&gate, &alice, r#"{"amount":10}"#).status, 200, "explaining uses nothing up");
+}
