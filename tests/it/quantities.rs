@@ -345,3 +345,45 @@ fn explain_says_which_cap_refuses_and_how_much_is_left() {
     assert!(told.contains("ask for less: this is 10.5 and `daily` leaves 10"), "{told}");
     assert_eq!(order(&gate, &alice, r#"{"amount":10}"#).status, 200, "explaining uses nothing up");
 }
+
+#[test]
+fn pol_023_who_is_counted_apart_is_who_the_cap_says() {
+    let echo = Echo::start();
+    let cap = BUDGET.replace(r#"per = ["user"]"#, r#"per = ["user", "client"]"#);
+    let gate = start(&echo, &cap);
+    let pays = |user: &str, client: &str| -> u16 {
+        let token = Token::new().claim("sub", user).claim("client_id", client);
+        order(&gate, &token.sign(&gate.setup.key), r#"{"amount":500}"#).status
+    };
+    for (user, client, status) in [
+        ("ab", "c", 200),
+        ("a", "bc", 200),
+        ("ab", "d", 200),
+        ("ab", "c", 403),
+        // A client on its own account has no person: it is counted, and not excused.
+        ("robot", "robot", 200),
+        ("robot", "robot", 403),
+    ] {
+        assert_eq!(pays(user, client), status, "{user} {client}");
+    }
+    assert_eq!(echo.requests().len(), 4);
+}
+
+#[test]
+fn pol_023_a_call_that_is_only_observed_is_forwarded_and_charged_nothing_it_has_no_room_for() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = "mode = \"observe\"".to_owned();
+    setup.operations.push_str(BUDGET);
+    let gate = setup.start();
+    let alice = token(&gate, "alice", "");
+    for (amount, decision, charged) in [(400, "allow", 1), (200, "deny", 0), (100, "allow", 1)] {
+        let response = order(&gate, &alice, &format!(r#"{{"amount":{amount}}}"#));
+        assert_eq!(response.status, 200);
+        let record = gate.decision(response.header("x-opgate-decision-id").unwrap());
+        assert_eq!(record["decision"], decision, "{amount}");
+        assert_eq!(record["charged"].as_array().map_or(0, Vec::len), charged, "{amount}");
+        assert_eq!(record["exceeded"].is_object(), charged == 0, "{amount}");
+    }
+    assert_eq!(echo.requests().len(), 3);
+}
