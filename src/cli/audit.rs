@@ -265,6 +265,7 @@ fn story(call: &Call, paint: Paint) -> String {
         "decision",
         format!("{verdict}: {} {}", text(&["reason"]), text(&["about"])).trim().to_owned(),
     );
+    add("did not fit", did_not_fit(record));
     let entry = record.number(&["grant", "entry"]);
     add(
         "because of",
@@ -283,6 +284,16 @@ fn story(call: &Call, paint: Paint) -> String {
         ),
     );
     rows.text()
+}
+
+/// The cap that refused the call; empty where none did.
+fn did_not_fit(record: &Record) -> String {
+    let of = |member| output::escaped(record.text(&["exceeded", member]));
+    match (of("cap"), of("left")) {
+        (cap, _) if cap.is_empty() => cap,
+        (cap, left) if left.is_empty() => format!("{} into `{cap}`", of("amount")),
+        (cap, left) => format!("{} into `{cap}`, which had {left} left", of("amount")),
+    }
 }
 
 fn is_forwarded(record: &Record) -> bool {
@@ -351,6 +362,15 @@ mod tests {
             line,
             r"2026-11-23T14:13:20.000      7 DENY   GET    /a\u{1b}[2J                      no_applicable_grant by bot  i"
         );
+    }
+
+    #[test]
+    fn a_story_says_which_cap_refused_and_what_it_had_left() {
+        let refused = record(
+            r#"{"seq":7,"log":"gw","ts":"t","type":"decision","id":"i","decision":"deny","reason":"budget_exceeded","exceeded":{"cap":"daily","amount":"10","left":"3"},"http":{"method":"GET","path":"/a"}}"#,
+        );
+        let told = story(&Call { decision: refused, outcome: None }, Paint::new(false));
+        assert!(told.contains("10 into `daily`, which had 3 left"), "{told}");
     }
 
     #[test]
