@@ -39,10 +39,12 @@ impl Snapshot {
         let resources: Vec<_> =
             config.resources.iter().map(resource).collect::<Result<_, BuildError>>()?;
         let methods = resources.iter().flat_map(|resource| resource.catalog.methods().cloned());
+        let (directories, prompt_issuers) = signatories(&config);
         let world = World {
             issuers: config.issuers.iter().map(|issuer| Arc::clone(&issuer.trust)).collect(),
             domains: domains(&config),
-            directories: directories(&config),
+            directories,
+            prompt_issuers,
             origin: config.gate.origin.to_string().into(),
             methods: methods.collect(),
             routes: routes(&config),
@@ -66,11 +68,14 @@ fn domains(config: &Config) -> Vec<TrustDomain> {
         .collect()
 }
 
-/// Behind the trust domains, in the same order.
-fn directories(config: &Config) -> Vec<Signatory> {
+/// Those who sign what stands in tokens: behind the trust domains, in the same order.
+fn signatories(config: &Config) -> (Vec<Signatory>, Vec<Signatory>) {
     let first = config.issuers.len().saturating_add(config.workload_issuers.len());
-    let numbered = config.agent_directories.iter().zip(first..);
-    numbered.map(|(own, keys)| Signatory { trust: Arc::clone(&own.trust), keys }).collect()
+    let all = config.agent_directories.iter().chain(&config.prompt_issuers).zip(first..);
+    let mut directories: Vec<_> =
+        all.map(|(own, keys)| Signatory { trust: Arc::clone(&own.trust), keys }).collect();
+    let prompts = directories.split_off(config.agent_directories.len());
+    (directories, prompts)
 }
 
 /// Every resource is mounted at its own authority. The gate's origin and further hosts serve what no

@@ -152,6 +152,7 @@ fn delegations(
             _ => Countersigned::Verified,
         },
         newest_policy_alone: section.text_or_default("delegated_policy_mode").0 == "newest",
+        asks_for_root: asks_for_root(issuer, section, into),
         structural,
     }
 }
@@ -184,6 +185,19 @@ fn scheme(text: &str) -> Result<Box<str>, Wrong> {
         Ok(near) if *near != *text => Wrong::with(message, format!("did you mean `{near}`?")),
         _ => Wrong::with(message, "write it as in `wit` or `spiffe`, in lower case, without `://`"),
     })
+}
+
+/// D15: a token with a chain can be asked about at its issuer, if that can be asked.
+fn asks_for_root(issuer: &Section<'_>, section: &Section<'_>, into: &mut Reading<'_>) -> bool {
+    let is_asked = section.text_or_default("root_anchor").0 == "introspect";
+    if is_asked && !issuer.has("introspection") {
+        into.problems.hint(
+            &section.place_of("root_anchor"),
+            "there is nobody to ask",
+            "set `[issuer.introspection]`, or leave it out",
+        );
+    }
+    is_asked
 }
 
 /// The algorithms that `key` allows; those of the profile where it is not set.

@@ -70,6 +70,8 @@ pub struct Config {
     pub workload_issuers: Vec<WorkloadIssuer>,
     /// `[[agent_directory]]`, in file order; the identifier of each is `agents`.
     pub agent_directories: Vec<IssuerConfig>,
+    /// `[[prompt_issuer]]`, in file order.
+    pub prompt_issuers: Vec<IssuerConfig>,
     /// `[[upstream]]`, in file order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// `[[resource]]`, in file order.
@@ -92,10 +94,12 @@ pub enum Endpoint {
 }
 
 impl Config {
-    /// Everybody whose keys are obtained: issuers of tokens, issuers of workloads' identities, agents.
+    /// Everybody whose keys are obtained: issuers of tokens, issuers of workloads' identities, agents,
+    /// and clients that vouch for prompts.
     pub fn key_sources(&self) -> impl Iterator<Item = &IssuerConfig> {
         let workloads = self.workload_issuers.iter().map(|domain| &domain.issuer);
-        self.issuers.iter().chain(workloads).chain(&self.agent_directories)
+        let signers = self.agent_directories.iter().chain(&self.prompt_issuers);
+        self.issuers.iter().chain(workloads).chain(signers)
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) fn authentication(
     }
 }
 
-/// `evidence`, `evidence_max_age` and `user_actions`; what is not set is that of `wider`.
+/// `evidence` and what belongs to it; what is not set is that of `wider`.
 pub(super) fn confirmation(
     section: &Section<'_>,
     wider: Option<&confirmation::Demand>,
@@ -76,13 +76,24 @@ pub(super) fn confirmation(
         None => wider.map_or(Wanted::IfPresent, |wider| wider.evidence),
     };
     if evidence == Wanted::Ignored {
-        for key in ["evidence_max_age", "user_actions"] {
+        for key in ["accept_prompt_credential", "evidence_max_age", "user_actions"] {
             if section.has(key) {
                 into.problems.add(&section.place_of(key), "does nothing where evidence is ignored");
             }
         }
     }
+    if section.switch("accept_prompt_credential") && !into.showable.prompt {
+        into.problems.hint(
+            &section.place_of("accept_prompt_credential"),
+            "no prompt can be verified here",
+            "name the clients that vouch for them in `[[prompt_issuer]]`",
+        );
+    }
     confirmation::Demand {
+        accept_prompt: match wider.filter(|_| !section.has("accept_prompt_credential")) {
+            Some(wider) => wider.accept_prompt,
+            None => section.switch("accept_prompt_credential"),
+        },
         evidence,
         max_age: match section.text("evidence_max_age") {
             Some(_) => Some(section.duration("evidence_max_age")),

@@ -60,10 +60,13 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let directory_tables = file.tables("agent_directory");
     let agent_directories = signers::agent_directories(&directory_tables, into);
     signers::check(&issuer_tables, &directory_tables, into);
+    let prompt_tables = file.tables("prompt_issuer");
+    let prompt_issuers = signers::prompt_issuers(&prompt_tables, into);
     into.showable = Showable {
         // Where the gate's own table is wrong, that is the problem.
         certificate: gate.as_ref().is_none_or(Gate::can_learn_certificates),
         workload: !workload_tables.is_empty(),
+        prompt: !prompt_tables.is_empty(),
     };
     let upstreams = upstream::upstreams(&upstream_tables, into);
     let resources =
@@ -81,6 +84,7 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
         issuers: issuers?,
         workload_issuers: workload_issuers?,
         agent_directories: agent_directories?,
+        prompt_issuers: prompt_issuers?,
         upstreams: upstreams?.into_iter().map(Arc::new).collect(),
         resources: resources?,
         audit,

@@ -27,6 +27,8 @@ pub(super) struct Showable {
     pub(super) certificate: bool,
     /// A workload of a trust domain.
     pub(super) workload: bool,
+    /// A prompt that somebody trusted vouches for.
+    pub(super) prompt: bool,
 }
 
 /// A file that the configuration names.
@@ -42,7 +44,7 @@ impl<'a> Reading<'a> {
     /// Relative paths will be relative to `base`.
     pub(super) const fn new(text: &'a str, file: &'a Path, base: &'a Path) -> Self {
         let problems = Collector::new(text, file);
-        let showable = Showable { certificate: false, workload: false };
+        let showable = Showable { certificate: false, workload: false, prompt: false };
         Self { problems, base, files: Vec::new(), secrets: Vec::new(), showable }
     }
 

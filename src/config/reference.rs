@@ -92,6 +92,7 @@ pub const KEYS: &[Key] = &[
     key("", "issuer", Tables("issuer"), Required, "Whom the gate trusts to issue tokens; at least one."),
     key("", "workload_issuer", Tables("workload_issuer"), Without("no workloads are known"), "Trust domains whose workload identity tokens (WIMSE) are taken."),
     key("", "agent_directory", Tables("agent_directory"), Without("no agent's signature can be verified"), "Where agents' own keys are found, to verify what they sign when they delegate."),
+    key("", "prompt_issuer", Tables("prompt_issuer"), Without("no prompt is verified"), "Clients whose word for what a person typed can count, with `accept_prompt_credential`."),
     key("", "upstream", Tables("upstream"), Required, "Where permitted calls go; at least one."),
     key("", "resource", Tables("resource"), Required, "The APIs behind the gate; at least one."),
     key("", "audit", Table("audit"), Without("every key has its default"), "The journal of decisions."),
@@ -178,6 +179,7 @@ pub const KEYS: &[Key] = &[
     key("issuer.delegation", "preserves_foreign_chains", Switch, Default("false"), "Whether its newest record may be of another server, as with grants across domains. Off, because an issuer records what it delegates."),
     key("issuer.delegation", "delegator_signature", Choice(&["ignore", "verify", "require"]), Default("verify"), "The delegating agent's own signature: `verify` refuses one that is wrong and records one that cannot be verified, `require` demands one that verifies. Verify, because most agents do not sign yet."),
     key("issuer.delegation", "delegated_policy_mode", Choice(&["all", "newest"]), Default("all"), "Which policies of the records must allow an operation. All, so that no hop can do more than any hop before it was allowed."),
+    key("issuer.delegation", "root_anchor", Choice(&["signed", "introspect"]), Default("signed"), "Whether the issuer is also asked of every token with a chain, by `[issuer.introspection]`. Signed, because every record is, and the first names the evidence of the consent."),
     key("issuer.delegation", "aoa_chain", Choice(&["signed", "structural"]), Default("signed"), "Records that name tokens instead of agents: `structural` lets those pass whose signature cannot be verified, for the record only. Signed, because anything else proves nothing."),
 
     key("workload_issuer", "issuer", Text("URI"), Required, "`iss` of its workload identity tokens, compared octet by octet: `https://…`, `wimse://…` or `spiffe://…`."),
@@ -196,6 +198,13 @@ pub const KEYS: &[Key] = &[
     key("agent_directory", "jwks_uri", Text("URL"), Without("`jwks_file`"), "A JWK Set behind a URL; `https`, or `http` on a loopback host."),
     key("agent_directory", "refresh", Duration(SECOND, 10 * MINUTE), Default("5m"), "How often the keys are obtained anew: a removed key stops working within this time. As of an issuer, and ten minutes at most."),
     key("agent_directory", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
+
+    key("prompt_issuer", "issuer", Text("URL"), Required, "`iss` of its prompt credentials, compared octet by octet. `https`, or `http` on a loopback host."),
+    key("prompt_issuer", "algorithms", Texts("algorithm"), Without("every supported algorithm"), "Which `alg` they may use. As of an issuer."),
+    key("prompt_issuer", "jwks_file", Text("path"), Without("`jwks_uri`"), "A JWK Set on disk; it or `jwks_uri` is required, because a URL in a credential is never followed."),
+    key("prompt_issuer", "jwks_uri", Text("URL"), Without("`jwks_file`"), "A JWK Set behind a URL; `https`, or `http` on a loopback host."),
+    key("prompt_issuer", "refresh", Duration(SECOND, DAY), Default("5m"), "How often the keys are obtained anew. As of an issuer."),
+    key("prompt_issuer", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
 
     key("upstream", "name", Text("name"), Required, "How resources refer to it."),
     key("upstream", "url", OneOrMore("URL"), Required, "`http://`, `https://` or `unix:/path`; several are balanced."),
@@ -242,6 +251,7 @@ pub const KEYS: &[Key] = &[
     key("resource", "evidence", Choice(&["ignore", "verify_if_present", "required"]), Default("verify_if_present"), "The recorded confirmation of the person: `required` refuses a token without one and says that a new consent is needed. If present, because most issuers record none; what is there must be right."),
     key("resource", "evidence_max_age", Duration(SECOND, 365 * DAY), Without("any age"), "How long ago the person may have confirmed."),
     key("resource", "user_actions", Texts("name"), Without("any but `implicit_consent` where evidence is required"), "What the person must have done, any of these: `button_click`, `biometric_confirmation`, `pin_entry`, `voice_confirmation`, `hardware_key`, or an action of the issuer's own."),
+    key("resource", "accept_prompt_credential", Switch, Default("false"), "Whether a client's word for what the person typed is enough where `evidence` is required and the token has no confirmation. Off, because it says what was asked for, and not that anybody agreed to it."),
     key("resource", "acr_values", Texts("acr"), Default("[]"), "How the person must have been authenticated (RFC 9470): any of these. Anyhow, because the consent was already given to somebody."),
     key("resource", "max_age", Duration(SECOND, 365 * DAY), Without("any age"), "How long ago the person may have been authenticated (RFC 9470)."),
     key("resource", "proofs", Choices(&["dpop", "mtls", "wpt"]), Default("[]"), "Proofs of possession that every call must come with: a token bound to a DPoP key, one bound to a client certificate, a workload's identity and proof. None, because a token says itself what it is bound to, and that is always proven."),
@@ -277,6 +287,7 @@ pub const KEYS: &[Key] = &[
     key("resource.operation", "evidence", Choice(&["ignore", "verify_if_present", "required"]), Without("that of the resource"), "Instead of that of the resource."),
     key("resource.operation", "evidence_max_age", Duration(SECOND, 365 * DAY), Without("that of the resource"), "Instead of that of the resource."),
     key("resource.operation", "user_actions", Texts("name"), Without("those of the resource"), "Instead of those of the resource."),
+    key("resource.operation", "accept_prompt_credential", Switch, Without("that of the resource"), "Instead of that of the resource."),
     key("resource.operation", "acr_values", Texts("acr"), Without("those of the resource"), "Instead of those of the resource."),
     key("resource.operation", "max_age", Duration(SECOND, 365 * DAY), Without("that of the resource"), "Instead of that of the resource."),
 

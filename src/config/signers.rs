@@ -1,5 +1,6 @@
-//! Those whose keys are configured and who issue no tokens: what they have in common, and
-//! `[[agent_directory]]`, where agents' own keys are found (`delegation.md` §6).
+//! Those whose keys are configured and who issue no tokens: what they have in common,
+//! `[[agent_directory]]`, where agents' own keys are found (`delegation.md` §6), and `[[prompt_issuer]]`,
+//! clients that vouch for what a person typed (`evidence.md` §5).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::value::{self, Wrong};
 use super::{IssuerConfig, KeySource, LivenessConfig, issuer, workload};
-use crate::token::keys::MAX_AGENT_KEYS;
+use crate::token::keys::{MAX_AGENT_KEYS, MAX_KEYS};
 use crate::token::trust::{Algorithm, Issuer, Profile};
 
 /// Where somebody's keys are, and what they are trusted for.
@@ -76,6 +77,26 @@ fn directory(
     }
     let keyed = Keyed::read(section, "a directory", into);
     Some(keyed.of(Issuer::named(&agents?), MAX_AGENT_KEYS))
+}
+
+/// `None` where one is wrong.
+pub(super) fn prompt_issuers(
+    tables: &[Section<'_>],
+    into: &mut Reading<'_>,
+) -> Option<Vec<IssuerConfig>> {
+    let mut seen = Seen::default();
+    let mut read = Vec::with_capacity(tables.len());
+    for section in tables {
+        let id = into.one(section, "issuer", |text| {
+            issuer::secured(text, issuer::Harm::Keys).map(|()| Box::<str>::from(text))
+        });
+        if let Some((text, place)) = section.text("issuer") {
+            into.unique(&mut seen, text.to_owned(), &place, "this issuer");
+        }
+        let keyed = Keyed::read(section, "a client", into);
+        read.push(id.map(|id| keyed.of(Issuer::named(&id), MAX_KEYS)));
+    }
+    read.into_iter().collect()
 }
 
 /// Scheme and authority of agents' ids, as in `wit://agents.example.com`.

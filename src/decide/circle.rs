@@ -21,6 +21,7 @@ impl Signers for Circle<'_> {
         match role {
             Role::Agent => self.agent(name),
             Role::Authority => self.authority(name),
+            Role::Client => self.client(name),
         }
     }
 }
@@ -47,6 +48,21 @@ impl Circle<'_> {
         };
         let found = self.facts.world.directories.iter().find(is_of);
         found.map(|directory| self.trusted(&directory.trust, directory.keys)).transpose()
+    }
+
+    /// Form E4: a client in the list of prompt issuers. Its keys are asked for only where its word decides;
+    /// elsewhere those at hand are good enough for the record.
+    fn client(&self, name: &str) -> Result<Option<Trusted<'_>>, Halt> {
+        let listed = &self.facts.world.prompt_issuers;
+        let Some(client) = listed.iter().find(|client| *client.trust.id == *name) else {
+            return Ok(None);
+        };
+        if self.call.entry().is_ok_and(|entry| entry.confirmation.takes_prompts()) {
+            return self.trusted(&client.trust, client.keys).map(Some);
+        }
+        let algorithms = &client.trust.algorithms;
+        let keys = self.facts.keys(client.keys);
+        Ok(keys.map(|keys| Trusted { algorithms, keys, newer: None }))
     }
 
     fn trusted<'s>(&'s self, issuer: &'s Issuer, index: usize) -> Result<Trusted<'s>, Halt> {

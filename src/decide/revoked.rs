@@ -49,9 +49,18 @@ fn look(grant: &Grant, facts: &Facts<'_>, find: impl Fn(&Set) -> Option<Hit>) ->
     Ok(())
 }
 
-/// Asks the issuer of a JWT too, where the resource demands it (`introspection = "always"`).
+/// Whether the call rests on the word of the token's issuer: an opaque token, a resource that asks of
+/// every token (`introspection = "always"`), or a chain that is anchored so (D15).
+pub fn is_asked_of(call: &Call<'_>, grant: &Grant) -> bool {
+    let is_anchored = grant.issuer().delegation.as_ref().is_some_and(|terms| terms.asks_for_root);
+    matches!(grant.origin(), Origin::Introspected { .. })
+        || call.resource().introspected
+        || (is_anchored && grant.delegation().is_some())
+}
+
+/// Asks the issuer of a JWT too, where the call rests on its word.
 pub fn introspect(call: &Call<'_>, grant: &Grant, facts: &Facts<'_>) -> Result<(), Stop> {
-    if !call.resource().introspected || matches!(grant.origin(), Origin::Introspected { .. }) {
+    if !is_asked_of(call, grant) || matches!(grant.origin(), Origin::Introspected { .. }) {
         return Ok(());
     }
     let id = &grant.issuer().id;

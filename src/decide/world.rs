@@ -21,6 +21,8 @@ pub struct World {
     pub domains: Vec<TrustDomain>,
     /// The directories of agents' keys; each is named as its agents' ids begin.
     pub directories: Vec<Signatory>,
+    /// The clients whose word for what a person typed can count.
+    pub prompt_issuers: Vec<Signatory>,
     /// Scheme and authority by which agents reach the gate.
     pub origin: Box<str>,
     /// The resources, in file order.

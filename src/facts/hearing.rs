@@ -10,6 +10,7 @@ use super::liveness::{FactError, Liveness, MAX_LISTS};
 use super::store::{Settling, Store};
 use crate::decide::facts::{Fed, Heard, Known, Listed};
 use crate::model::need::Need;
+use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::token::extract::Credentials;
@@ -40,10 +41,45 @@ impl Store {
         else {
             return;
         };
-        let asked = self.verified(issuer, |keys| introspector.ask(presented, keys, with.now)).await;
+        let (token, digest, now) = (presented.token, presented.digest, with.now);
+        let enough = |answer: &Introspected| answer.holds(now);
+        let ask = |keys| introspector.ask(token, digest, keys, enough);
+        let asked = self.verified(issuer, ask).await;
         if let Err(error) = asked {
             liveness.complain("a token could not be introspected", &error);
         }
+    }
+
+    /// What the issuer called `id` last said of the token with this digest.
+    pub fn answer(&self, id: &str, digest: &[u8; 32]) -> Option<Arc<Introspected>> {
+        self.liveness(self.issuer_called(id)?)?.introspector()?.known(digest)
+    }
+
+    /// Asks the issuer called `id` about a token by which a response is open, unless it was asked after
+    /// `since` already, for another one. `None` where it cannot be asked.
+    pub async fn ask_again(
+        &self,
+        id: &str,
+        token: Presented<'_>,
+        digest: [u8; 32],
+        since: Timestamp,
+    ) -> Option<Arc<Introspected>> {
+        let issuer = self.issuer_called(id)?;
+        let liveness = self.liveness(issuer)?;
+        let introspector = liveness.introspector()?;
+        let enough = |answer: &Introspected| answer.asked > since;
+        let ask = |keys| introspector.ask(token, digest, keys, enough);
+        match self.verified(issuer, ask).await {
+            Ok(()) => introspector.known(&digest).filter(|answer| enough(answer)),
+            Err(error) => {
+                liveness.complain("an open response cannot be asked about", &error);
+                None
+            }
+        }
+    }
+
+    fn issuer_called(&self, id: &str) -> Option<usize> {
+        self.liveness.iter().position(|liveness| *liveness.config().trust.id == *id)
     }
 
     /// Obtains the feed that a call at `now` lacks, unless another call just did.

@@ -21,11 +21,11 @@ use uuid::Uuid;
 use super::liveness::FactError;
 use crate::config::secret::{Secret, SecretError};
 use crate::config::{ClientAuthentication, IntrospectionConfig, IssuerConfig};
+use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::runtime::client::{Ask, Client};
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
-use crate::token::extract::Credentials;
 use crate::token::introspection::{Answer, Introspected};
 use crate::token::keys::KeySet;
 use crate::token::trust::Issuer;
@@ -142,23 +142,23 @@ impl Introspector {
         (self.active.load(Ordering::Relaxed), self.inactive.load(Ordering::Relaxed))
     }
 
-    /// Asks of the presented token, unless another call does or just did.
+    /// Asks of a token, unless another call does or just did: what it heard is `enough`.
     pub async fn ask(
         &self,
-        credentials: &Credentials<'_>,
+        token: Presented<'_>,
+        digest: [u8; 32],
         keys: Option<Arc<KeySet>>,
-        now: Timestamp,
+        enough: impl Fn(&Introspected) -> bool,
     ) -> Result<(), FactError> {
-        let digest = credentials.digest;
-        if self.known(&digest).is_some_and(|answer| answer.holds(now)) {
+        if self.known(&digest).is_some_and(|answer| enough(&answer)) {
             return Ok(());
         }
-        let question = self.question(digest, now);
+        let question = self.question(digest, enough);
         let asked = question.answer.get_or_try_init(|| async {
             if question.failed.load(Ordering::Acquire) {
                 return Err(FactError::Paused);
             }
-            let answer = self.answer(credentials, keys).await;
+            let answer = self.answer(token, digest, keys).await;
             question.failed.store(answer.is_err(), Ordering::Release);
             answer
         });
@@ -170,11 +170,10 @@ impl Introspector {
         answered
     }
 
-    /// The question under way, if its answer will be good for a call that came at `now`.
-    fn question(&self, digest: [u8; 32], now: Timestamp) -> Arc<Question> {
+    /// The question under way, if its answer is not there yet or is `enough`.
+    fn question(&self, digest: [u8; 32], enough: impl Fn(&Introspected) -> bool) -> Arc<Question> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old =
-            |open: &Arc<Question>| open.answer.get().is_some_and(|answer| !answer.holds(now));
+        let is_old = |open: &Arc<Question>| open.answer.get().is_some_and(|answer| !enough(answer));
         if asking.get(&digest).is_some_and(is_old) {
             asking.remove(&digest);
         }
@@ -183,13 +182,14 @@ impl Introspector {
 
     async fn answer(
         &self,
-        credentials: &Credentials<'_>,
+        token: Presented<'_>,
+        digest: [u8; 32],
         keys: Option<Arc<KeySet>>,
     ) -> Result<Arc<Introspected>, FactError> {
         let place = tokio::time::timeout(TIMEOUT, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else { return Err(FactError::Paused) };
         let asked = clock::now();
-        let (headers, body) = self.form(credentials.token.token(), asked);
+        let (headers, body) = self.form(token.token(), asked);
         let (uri, limit) = (&self.config.endpoint, MAX_ANSWER);
         let ask = Ask { method: Method::POST, uri, headers, body, limit, timeout: TIMEOUT };
         let response = self.client.send(ask).await?;
@@ -205,7 +205,7 @@ impl Introspector {
         counter.fetch_add(1, Ordering::Relaxed);
         let until = until(&answer, asked, self.config.cache);
         let introspected = Arc::new(Introspected { answer, asked, until });
-        self.answers.insert(credentials.digest, Arc::clone(&introspected));
+        self.answers.insert(digest, Arc::clone(&introspected));
         Ok(introspected)
     }
 

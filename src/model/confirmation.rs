@@ -11,6 +11,15 @@ pub struct Demand {
     pub max_age: Option<Duration>,
     /// `user_actions`: any of these; where there is none, any but what was merely implied.
     pub user_actions: Vec<Box<str>>,
+    /// `accept_prompt_credential`: whether a client's word for what the person typed is enough.
+    pub accept_prompt: bool,
+}
+
+impl Demand {
+    /// Whether a prompt credential counts: where evidence must be there, and it is accepted for it.
+    pub fn takes_prompts(&self) -> bool {
+        self.accept_prompt && self.evidence == Wanted::Required
+    }
 }
 
 /// Whether evidence must be there.

@@ -14,7 +14,7 @@ use crate::audit::record::{
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
-    Trace as RecordedTrace,
+    Prompt as RecordedPrompt, Trace as RecordedTrace,
 };
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
@@ -289,6 +289,16 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
             verified: evidence.vouched.word(),
             summary: &evidence.summary,
             displayed: &evidence.displayed,
+        }),
+        prompt: grant.evidence().prompted().map(|prompted| {
+            let good = prompted.good();
+            RecordedPrompt {
+                sha256: &prompted.digest,
+                verified: prompted.found.word(),
+                id: good.map(|prompt| &*prompt.id),
+                issuer: good.map(|prompt| &*prompt.issuer),
+                typed: good.map(|prompt| prompt.typed),
+            }
         }),
         delegation: grant.delegation().map(|delegation| RecordedDelegation {
             lineage: delegation.lineage.word(),

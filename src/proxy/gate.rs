@@ -29,6 +29,7 @@ use super::tether::Tether;
 use crate::config;
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
+use crate::decide::revoked;
 use crate::facts::ledger::Reservation;
 use crate::journal::floods::{Floods, Recorded};
 use crate::journal::writer::{Journal, Receipt};
@@ -116,9 +117,9 @@ impl Handler for Gate {
         );
         let nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
+        let tether = self.tether(&permit, &judgement, &serving, raised);
         let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
         drop(judgement);
-        let tether = self.tether(&permit, grant.as_ref(), presenter.as_ref(), &serving, raised);
         let headers = std::mem::take(&mut parts.headers);
         let parties = grant.as_deref().map(|grant| Parties::of(grant, presenter.as_ref()));
         let order = course.order(headers, payload, upgrade, parties, &context, &serving);
@@ -259,16 +260,24 @@ impl Gate {
     fn tether(
         &self,
         permit: &Permit,
-        grant: Option<&Arc<Grant>>,
-        presenter: Option<&Presenter>,
+        judgement: &Judgement<'_>,
         serving: &Serving,
         raised: u64,
     ) -> Option<Box<Tether>> {
-        let grant = grant.filter(|_| matches!(permit.ground(), Ground::Granted(_)))?;
+        let granted = |_: &&Arc<Grant>| matches!(permit.ground(), Ground::Granted(_));
+        let grant = judgement.grant.as_ref().filter(granted)?;
+        let presenter = judgement.presenter.iter();
+        let agents = presenter.flat_map(Presenter::agents).map(Into::into).collect();
         let signal = serving.facts.revocations().signal().clone();
-        let serving = Arc::clone(&self.0.serving);
-        let agents = presenter.into_iter().flat_map(Presenter::agents).map(Into::into).collect();
-        Some(Box::new(Tether::new(Arc::clone(grant), agents, serving, signal, raised)))
+        let current = Arc::clone(&self.0.serving);
+        let tether = Tether::new(Arc::clone(grant), agents, current, signal, raised);
+        let asked = judgement.credentials.filter(|_| {
+            judgement.call.as_ref().is_some_and(|call| revoked::is_asked_of(call, grant))
+        });
+        Some(Box::new(match asked {
+            Some(credentials) => tether.asked_about(credentials.token.token()),
+            None => tether,
+        }))
     }
 
     fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration) {

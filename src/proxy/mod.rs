@@ -1,5 +1,6 @@
 //! The enforcing proxy: from the caller's connection to the upstream's and back.
 
+pub mod asking;
 pub mod body;
 pub mod challenge;
 pub mod connection;

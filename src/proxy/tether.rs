@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use tokio::sync::futures::OwnedNotified;
 
+use super::asking::Asking;
 use super::serving::Serving;
 use crate::model::reason::Reason;
 use crate::runtime::clock;
@@ -21,6 +22,8 @@ pub struct Tether {
     grant: Arc<Grant>,
     /// What its presenter has proven to be.
     agents: Box<[Box<str>]>,
+    /// Where the issuer's word permitted the call: it is asked again.
+    asking: Option<Asking>,
     /// What is in force now, and not when the response began.
     serving: Arc<ArcSwap<Serving>>,
     signal: Signal,
@@ -39,7 +42,15 @@ impl Tether {
         signal: Signal,
         seen: u64,
     ) -> Self {
-        Self { grant, agents, serving, signal, seen, next: None }
+        Self { grant, agents, asking: None, serving, signal, seen, next: None }
+    }
+
+    /// The same, and its issuer is asked about `token` for as long as it lasts.
+    #[must_use]
+    pub fn asked_about(mut self, token: &str) -> Self {
+        let (grant, serving) = (Arc::clone(&self.grant), Arc::clone(&self.serving));
+        self.asking = Some(Asking::start(grant, token, serving, self.signal.clone()));
+        self
     }
 
     /// Why the response must end, if it must: one load where nothing has changed.
@@ -47,6 +58,9 @@ impl Tether {
         let raised = self.signal.raised();
         if raised == self.seen {
             return Ok(());
+        }
+        if let Some(reason) = self.asking.as_ref().and_then(Asking::verdict) {
+            return Err(reason);
         }
         let serving = self.serving.load();
         let world = &serving.snapshot.world;

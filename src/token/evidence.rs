@@ -3,7 +3,7 @@
 //!
 //! The checks are numbered as in `evidence.md` §4. V1 to V5 depend on the token alone and are made with
 //! it; the others depend on the operation. A prompt that a client claims to have received (form E4) is
-//! no evidence, and is neither kept nor recorded here.
+//! looked at where nothing better is there ([`prompt`]).
 
 use std::time::Duration;
 
@@ -11,12 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::aoa::Person;
 use super::claims::{self, Claims};
 use super::date;
 use super::delegation::{Delegation, Lineage};
 use super::detached::Detached;
 use super::jcs;
 use super::names;
+use super::prompt::{self, Around, Prompted};
 use super::signers::{Finding, Role, Signers, Verifier};
 use super::trust::Issuer;
 use super::verify::Halt;
@@ -41,6 +43,8 @@ const IMPLICIT: &str = "implicit_consent";
 pub enum Evidenced {
     /// Nothing.
     Nothing,
+    /// No confirmation, but what a client says that the person typed.
+    Prompted(Prompted),
     /// Something that fails a check: refused wherever evidence is looked at.
     Refused(Denial),
     /// A confirmation that is good in itself.
@@ -87,6 +91,7 @@ impl Vouched {
 pub fn verify(
     payload: &Map<String, Value>,
     claims: &Claims,
+    person: Option<&Person>,
     issuer: &Issuer,
     delegation: Option<&Delegation>,
     verifier: &mut Verifier<'_, impl Signers>,
@@ -95,6 +100,11 @@ pub fn verify(
         Ok(found) => found,
         Err(denial) => return Ok(Evidenced::Refused(denial)),
     };
+    if found.is_empty() {
+        let around = Around { claims, person, leeway: issuer.leeway };
+        let prompted = prompt::verify(payload, around, verifier)?;
+        return Ok(prompted.map_or(Evidenced::Nothing, Evidenced::Prompted));
+    }
     let server = delegation.and_then(|chain| chain.hops.last()).map(|oldest| &*oldest.authority);
     let mut shown = None;
     for evidence in found {
@@ -324,6 +334,7 @@ impl Evidenced {
         match self {
             _ if demand.evidence == Wanted::Ignored => Ok(()),
             Self::Refused(denial) => Err(*denial),
+            Self::Prompted(prompted) => prompted.check(demand, leeway, now),
             Self::Shown(evidence) if evidence.confirmed > now.after(leeway) => Err(fails("V3")),
             Self::Nothing | Self::Shown(_) => Ok(()),
         }
@@ -334,19 +345,26 @@ impl Evidenced {
     pub fn suffices(&self, demand: &Demand, now: Timestamp) -> Result<(), Denial> {
         let lacks = |check| Err(Denial::about(Reason::ConfirmationRequired, check));
         let is_required = demand.evidence == Wanted::Required;
-        let Self::Shown(evidence) = self else {
-            return if is_required { lacks("V9") } else { Ok(()) };
+        let (confirmed, user_action) = match self {
+            Self::Prompted(prompted) => match prompted.good().filter(|_| demand.takes_prompts()) {
+                // Typing is none of the acts that can be demanded.
+                Some(prompt) => (prompt.typed, None),
+                None => return if is_required { lacks("V9") } else { Ok(()) },
+            },
+            Self::Shown(evidence) => (evidence.confirmed, Some(&evidence.user_action)),
+            Self::Nothing | Self::Refused(_) => {
+                return if is_required { lacks("V9") } else { Ok(()) };
+            }
         };
         if demand.evidence == Wanted::Ignored {
             return Ok(());
         }
-        if demand.max_age.is_some_and(|longest| now.since(evidence.confirmed) > longest) {
+        if demand.max_age.is_some_and(|longest| now.since(confirmed) > longest) {
             return lacks("V6");
         }
-        let accepted = &demand.user_actions;
-        let is_accepted = match accepted.as_slice() {
-            [] => !is_required || *evidence.user_action != *IMPLICIT,
-            _ => accepted.contains(&evidence.user_action),
+        let is_accepted = match demand.user_actions.as_slice() {
+            [] => !is_required || user_action.is_none_or(|action| **action != *IMPLICIT),
+            accepted => user_action.is_some_and(|action| accepted.contains(action)),
         };
         if is_accepted { Ok(()) } else { lacks("V7") }
     }
@@ -355,7 +373,15 @@ impl Evidenced {
     pub const fn shown(&self) -> Option<&Evidence> {
         match self {
             Self::Shown(evidence) => Some(evidence),
-            Self::Nothing | Self::Refused(_) => None,
+            Self::Nothing | Self::Prompted(_) | Self::Refused(_) => None,
+        }
+    }
+
+    /// What a client says that the person typed, where there is no confirmation.
+    pub const fn prompted(&self) -> Option<&Prompted> {
+        match self {
+            Self::Prompted(prompted) => Some(prompted),
+            Self::Nothing | Self::Refused(_) | Self::Shown(_) => None,
         }
     }
 }

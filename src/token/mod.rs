@@ -25,6 +25,7 @@ pub mod nonce;
 pub mod parties;
 pub mod policies;
 pub mod presenter;
+pub mod prompt;
 pub mod revocation;
 pub mod signers;
 pub mod status;

@@ -66,6 +66,7 @@ names! {
     RENDERED_OPERATION_TEXT = "rendered_operation_text" | "renderedOperationText";
     RENDERED_TEXT = "rendered_text" | "renderedText";
     SEMANTIC_EXPANSION_LEVEL = "semantic_expansion_level" | "semanticExpansionLevel";
+    SOURCE_PROMPT_CREDENTIAL = "source_prompt_credential" | "sourcePromptCredential";
     TYPE = "type" | "type";
     URI = "uri" | "uri";
     USER_ACKNOWLEDGE_TIMESTAMP = "user_acknowledge_timestamp" | "userAcknowledgeTimestamp";

@@ -19,6 +19,8 @@ pub enum Role {
     Agent,
     /// An authorization server that recorded something.
     Authority,
+    /// A client that says what a person typed.
+    Client,
 }
 
 /// The keys of a signer, and what they are trusted for.
@@ -77,7 +79,11 @@ impl Reliance {
                 now.algorithms.contains(algorithm)
                     && (Arc::ptr_eq(then, now.keys) || now.keys.holds(public, *algorithm))
             }
-            (Some(then), Some(now), None) => Arc::ptr_eq(then, now.keys),
+            // A prompt is looked at without asking for anything, wherever it decides nothing.
+            (Some(then), Some(now), None) => {
+                let is_final = self.role != Role::Client || now.newer.is_none();
+                is_final && Arc::ptr_eq(then, now.keys)
+            }
             (Some(_), None, _) | (None, Some(_), _) => false,
         })
     }
@@ -124,12 +130,16 @@ impl<'s, S: Signers> Verifier<'s, S> {
             self.rely(role, name, None, None);
             return Ok(Finding::Unresolvable);
         };
-        let named = trusted.keys.named(signature.key_id());
+        let (keys, key_id) = (trusted.keys, signature.key_id());
         let check = match role {
-            Role::Authority => signature.check(payload, named, trusted.algorithms),
+            Role::Authority => signature.check(payload, keys.named(key_id), trusted.algorithms),
             Role::Agent => {
-                let own = named.filter(|key| belongs_to(key, name));
+                let own = keys.named(key_id).filter(|key| belongs_to(key, name));
                 signature.check(payload, own, trusted.algorithms)
+            }
+            Role::Client => {
+                let named = keys.named(None).filter(|key| goes_by(key, key_id));
+                signature.check(payload, named, trusted.algorithms)
             }
         };
         let (finding, key) = match check {
@@ -162,6 +172,14 @@ impl<'s, S: Signers> Verifier<'s, S> {
     pub fn relied(self) -> Vec<Reliance> {
         self.relied
     }
+}
+
+/// Whether a key goes by a name that may be a URL, with the key's own name for its fragment
+/// (`evidence.md` §5).
+fn goes_by(key: &Key, key_id: Option<&str>) -> bool {
+    let Some(key_id) = key_id else { return true };
+    let fragment = key_id.rsplit_once('#').map(|(_, fragment)| fragment);
+    key.id() == Some(key_id) || (fragment.is_some() && key.id() == fragment)
 }
 
 /// Whether a key of a directory is that of the agent `id`, and not of its neighbor: its `kid` is the id,

@@ -154,6 +154,8 @@ pub struct Delegations {
     pub countersigned: Countersigned,
     /// `delegated_policy_mode` is `newest`.
     pub newest_policy_alone: bool,
+    /// `root_anchor` is `introspect`: the issuer is asked of every token with a chain (D15).
+    pub asks_for_root: bool,
     /// `aoa_chain` is `structural`: records whose signature means nothing are kept for the record.
     pub structural: bool,
 }

@@ -138,7 +138,8 @@ fn grant(
     delegation::check_depth(payload, issuer)?;
     let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
     let chain = delegation.as_ref();
-    let evidence = evidence::verify(payload, &claims, issuer, chain, &mut verifier)?;
+    let person = members.identity.as_ref().and_then(|identity| identity.issued_to.as_ref());
+    let evidence = evidence::verify(payload, &claims, person, issuer, chain, &mut verifier)?;
     Ok(Grant {
         evidence,
         boundaries: boundaries(payload, &members, chain, issuer)?,

@@ -1,7 +1,7 @@
 //! Opaque tokens, and JWTs that their issuer is asked of all the same (RFC 7662, RFC 9701).
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -11,7 +11,7 @@ use crate::support::chain::{delegated, evidence};
 use crate::support::gate::SHOP;
 use crate::support::issuer::now;
 use crate::support::served::{Served, response};
-use crate::support::{Echo, Gate, Setup, Token, request};
+use crate::support::{Connection, Echo, Gate, Setup, Token, eventually, request};
 use crate::token::{assert_accepted, assert_refused};
 
 const ENDPOINT: &str = "/introspect";
@@ -359,6 +359,127 @@ fn del_018_a_jwt_can_be_asked_of_at_each_call_too() {
     let asked = server.asked(ENDPOINT).len();
     assert_eq!(status_of(&gate, "opaque-1"), 401, "opaque tokens are not taken here");
     assert_eq!(server.asked(ENDPOINT).len(), asked);
+}
+
+/// A gate before an upstream that streams in silence, and the server that is asked of tokens.
+fn start_streaming(lines: &str, resource: &str) -> (Echo, Served, Gate) {
+    let echo = Echo::scripted(|exchange| {
+        exchange.send(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        exchange.is_abandoned();
+    });
+    let server = Served::start();
+    let mut setup = setup(&echo, &server, lines);
+    setup.resource += resource;
+    (echo, server, setup.start())
+}
+
+fn open_stream(gate: &Gate, token: &str) -> Connection {
+    let line = format!("Bearer {token}");
+    let mut connection = gate.connect();
+    connection.send(request("GET", "/shop/any/1", &[("Authorization", &line)], ""));
+    assert_eq!(connection.head().status, 200);
+    connection
+}
+
+/// The error in the outcome of the stream that ended first, and how long it took to be cut.
+fn cut(gate: &Gate, mut stream: Connection) -> (Value, Duration) {
+    let begun = Instant::now();
+    assert!(stream.until("\r\n0\r\n\r\n").is_none(), "cut, and never ended cleanly");
+    let took = begun.elapsed();
+    let error = eventually("the outcome", || {
+        let mut outcomes = gate.records().into_iter().filter(|one| one["type"] == "outcome");
+        outcomes.find_map(|one| one.get("error").cloned())
+    });
+    (error, took)
+}
+
+#[test]
+fn ver_030_a_stream_that_an_issuer_permitted_ends_when_it_says_so() {
+    for (token, resource) in [("opaque-1", ""), ("", "\nintrospection = \"always\"")] {
+        let (_echo, server, gate) = start_streaming("cache = \"1s\"", resource);
+        server.serve(ENDPOINT, active().to_string());
+        let token = if token.is_empty() { gate.token() } else { token.to_owned() };
+        let stream = open_stream(&gate, &token);
+        eventually("the issuer to be asked again", || {
+            (server.asked(ENDPOINT).len() >= 3).then_some(())
+        });
+        let open = gate.records().into_iter().filter(|one| one["type"] == "outcome").count();
+        assert_eq!(open, 0, "an active token keeps its stream");
+        server.serve(ENDPOINT, r#"{"active":false}"#);
+        let (error, took) = cut(&gate, stream);
+        assert_eq!(error, "token_inactive", "{resource}");
+        assert!(took < Duration::from_millis(2_500), "{took:?}");
+    }
+}
+
+#[test]
+fn ver_030_a_stream_ends_when_its_issuer_speaks_of_another_token_or_not_at_all() {
+    let (_echo, server, gate) = start_streaming("cache = \"0s\"", "");
+    server.serve(ENDPOINT, active().to_string());
+    let stream = open_stream(&gate, "opaque-1");
+    let mut other = active();
+    other["sub"] = json!("user-2");
+    server.serve(ENDPOINT, other.to_string());
+    assert_eq!(cut(&gate, stream).0, "token_inactive");
+    let (_echo, server, gate) = start_streaming("cache = \"2s\"", "");
+    server.serve(ENDPOINT, active().to_string());
+    let stream = open_stream(&gate, "opaque-1");
+    // One failure is no end: the issuer is asked again before the answer at hand has ended.
+    let mut failures = 0;
+    let answer = active().to_string();
+    server.at(ENDPOINT, move |_| {
+        failures += 1;
+        if failures == 1 { response(500, "", "") } else { response(200, "", &answer) }
+    });
+    eventually("the second question", || (server.asked(ENDPOINT).len() >= 3).then_some(()));
+    assert!(gate.records().iter().all(|one| one["type"] != "outcome"));
+    server.fail(ENDPOINT);
+    let (error, took) = cut(&gate, stream);
+    assert_eq!(error, "introspection_unavailable");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[test]
+fn ver_030_streams_of_one_token_are_one_question() {
+    let (_echo, server, gate) = start_streaming("cache = \"2s\"", "");
+    server.serve(ENDPOINT, active().to_string());
+    let streams: Vec<_> = (0..10).map(|_| open_stream(&gate, "opaque-1")).collect();
+    thread::sleep(Duration::from_secs(2));
+    let asked = server.asked(ENDPOINT).len();
+    assert!((2..=4).contains(&asked), "{asked} questions for ten streams");
+    // A token that needs no word of its issuer is not asked about.
+    let before = server.asked(ENDPOINT).len();
+    drop(streams);
+    let _signed = open_stream(&gate, &gate.token());
+    thread::sleep(Duration::from_millis(1_900));
+    assert_eq!(server.asked(ENDPOINT).len(), before);
+}
+
+#[test]
+fn del_017_a_chain_can_be_anchored_by_asking_its_issuer() {
+    let (echo, server) = (Echo::start(), Served::start());
+    let mut setup = setup(&echo, &server, "cache = \"0s\"");
+    setup.issuer = setup.issuer.replacen(
+        "[issuer",
+        "delegation = { root_anchor = \"introspect\" }\n[issuer",
+        1,
+    );
+    setup.resource = "allow_bearer_delegation = true".to_owned();
+    let gate = setup.start();
+    let chained = delegated(2, &gate.setup.key).sign(&gate.setup.key);
+    server.serve(ENDPOINT, r#"{"active":true}"#);
+    assert_accepted(&gate, "active", &chained);
+    assert_eq!(server.asked(ENDPOINT).len(), 1);
+    assert_accepted(&gate, "a token without a chain is not asked about", &gate.token());
+    assert_eq!(server.asked(ENDPOINT).len(), 1);
+    server.serve(ENDPOINT, r#"{"active":false}"#);
+    assert_refused(&gate, &echo, "not active any more", &chained);
+    server.fail(ENDPOINT);
+    let before = echo.bytes();
+    assert_eq!(status_of(&gate, &chained), 503);
+    assert_eq!(echo.bytes(), before);
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod open_agent_auth;
 mod oracle;
 mod paths;
 mod policies;
+mod prompts;
 mod quantities;
 mod refusals;
 mod remembering;

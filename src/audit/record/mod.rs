@@ -16,7 +16,7 @@ pub use self::decision::{
 pub use self::process::{
     Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
 };
-pub use self::token::{Agent, Delegation, Evidence, Hop, Token, Trail};
+pub use self::token::{Agent, Delegation, Evidence, Hop, Prompt, Token, Trail};
 
 /// Something that the journal can write as a line.
 pub trait Body: Sync {

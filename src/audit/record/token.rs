@@ -30,6 +30,8 @@ pub struct Token<'a> {
     pub client_id: Option<&'a str>,
     /// The person's confirmation, verified.
     pub evidence: Option<Evidence<'a>>,
+    /// What a client says that the person typed, where there is no confirmation.
+    pub prompt: Option<Prompt<'a>>,
     /// Through whom it was delegated.
     pub delegation: Option<Delegation<'a>>,
     /// The way from intent to token.
@@ -90,6 +92,21 @@ pub struct Evidence<'a> {
     pub displayed: &'a [u8],
 }
 
+/// A prompt credential, which is known by its hash: nothing of the prompt is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt<'a> {
+    /// SHA-256 of the credential.
+    pub sha256: &'a [u8],
+    /// What came of it: `signature`, `encrypted` or `unverified`.
+    pub verified: &'static str,
+    /// The id of one that was verified.
+    pub id: Option<&'a str>,
+    /// The client that vouches for it.
+    pub issuer: Option<&'a str>,
+    /// When the person typed it.
+    pub typed: Option<Timestamp>,
+}
+
 /// A verified delegation chain.
 #[derive(Clone, Copy, Debug)]
 pub struct Delegation<'a> {
@@ -144,10 +161,28 @@ impl Token<'_> {
                 to.hex("displayed_sha256", evidence.displayed);
             });
         }
+        if let Some(prompt) = &self.prompt {
+            to.object("prompt_credential", |to| prompt.write(to));
+        }
         if let Some(delegation) = &self.delegation {
             to.object("delegation", |to| delegation.write(to));
         }
         self.trail.write(to);
+    }
+}
+
+impl Prompt<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        to.hex("sha256", self.sha256);
+        to.word("verified", self.verified);
+        for (name, text) in [("id", self.id), ("iss", self.issuer)] {
+            if let Some(text) = text {
+                to.text_within(MAX_AGENT, name, text);
+            }
+        }
+        if let Some(typed) = self.typed {
+            to.number("typed_at", typed.seconds());
+        }
     }
 }
 

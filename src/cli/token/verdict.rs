@@ -69,6 +69,7 @@ fn any_chain() -> Delegations {
         preserves_foreign: false,
         countersigned: Countersigned::Verified,
         newest_policy_alone: false,
+        asks_for_root: false,
         structural: false,
     }
 }

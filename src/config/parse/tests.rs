@@ -697,6 +697,31 @@ const BAD: &[(&str, &str, &str)] = &[
         "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { delegator_signature = \"require\" }",
         "7:38: issuer[0].delegation.delegator_signature: no agent's signature can be verified here, so that every chain is refused",
     ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\nmax_lifetime = \"15m\"\ndelegation = { root_anchor = \"introspect\" }",
+        "7:30: issuer[0].delegation.root_anchor: there is nobody to ask",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[prompt_issuer]]\nissuer = \"http://client.example.com\"\njwks_file = \"a\"",
+        "17:10: prompt_issuer[0].issuer: `http://client.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[prompt_issuer]]\nissuer = \"https://client.example.com\"",
+        "16:1: prompt_issuer[0]: needs `jwks_file` or `jwks_uri`: a client has no metadata to find its keys by",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\naccept_prompt_credential = true",
+        "16:28: resource[0].operation[0].accept_prompt_credential: no prompt can be verified here",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\nevidence = \"ignore\"\naccept_prompt_credential = false",
+        "17:28: resource[0].operation[0].accept_prompt_credential: does nothing where evidence is ignored",
+    ),
 ];
 
 #[test]

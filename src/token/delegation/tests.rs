@@ -91,6 +91,7 @@ fn issuer() -> Issuer {
         preserves_foreign: false,
         countersigned: Countersigned::Verified,
         newest_policy_alone: false,
+        asks_for_root: false,
         structural: false,
     };
     Issuer { delegation: Some(delegation), ..Issuer::named(AS) }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::line::MAX_LINE;
-use crate::audit::record::{Agent, Delegation, Evidence, Hop, Token, Trail, text};
+use crate::audit::record::{Agent, Delegation, Evidence, Hop, Prompt, Token, Trail, text};
 use crate::audit::tag::Tagger;
 use crate::model::need::ProofKind;
 use crate::model::reason::Reason;
@@ -39,6 +39,13 @@ fn token(any: &str, tag: &Tag) -> Written {
             verified: "signature",
             summary: any,
             displayed: &[0xef; 2],
+        }),
+        prompt: Some(Prompt {
+            sha256: &[0xee; 2],
+            verified: "signature",
+            id: Some(any),
+            issuer: Some(any),
+            typed: Some(Timestamp::from_seconds(8)),
         }),
         delegation: Some(delegation),
         trail: Trail {
@@ -106,6 +113,7 @@ fn a_decision_has_the_members_of_the_specification_in_their_order() {
             r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","#,
             r#""evidence":{{"id":"x","confirmed_at":7,"user_action":"x","verified":"signature","#,
             r#""displayed_summary":"x","displayed_sha256":"efef"}},"#,
+            r#""prompt_credential":{{"sha256":"eeee","verified":"signature","id":"x","iss":"x","typed_at":8}},"#,
             r#""delegation":{{"depth":1,"lineage":"structural","root_evidence":"x","hops":["#,
             r#"{{"from":"x","to":"x","as_id":"x","at":1790000000,"#,
             r#""delegator_signature":"unverifiable","summary":"x","unsigned":"x"}}]}},"#,
