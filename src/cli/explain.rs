@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::trace::{Check, Verdict, trace};
+use crate::facts::bonds::Bonds;
 use crate::facts::ledger::Taken;
 use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
@@ -75,7 +76,9 @@ impl Bench {
         let mut key = [0; 32];
         aws_lc_rs::rand::fill(&mut key).map_err(|_opaque| anyhow::anyhow!("no randomness"))?;
         // A memory of its own: what is explained is not used up.
-        let replay = Arc::new(Replay::new(config.limits.proofs, &key, None));
+        let limits = &config.limits;
+        let bonds = Bonds::new(limits.evidence, limits.evidence_memory, Box::new(|one| *one));
+        let replay = Arc::new(Replay::new(limits.proofs, &key, None, bonds));
         let ledger = Arc::new(opening::look(&config)?);
         let facts = Store::new(&config, &revocations, &replay, &ledger, &serve::environment, None)?;
         let facts = Arc::new(facts);

@@ -12,6 +12,7 @@ use aws_lc_rs::rand;
 use super::serve::environment;
 use crate::audit::tag::Tagger;
 use crate::config::{Audit, Config};
+use crate::facts::bonds::Bonds;
 use crate::facts::ledger::Ledger;
 use crate::facts::replay::Replay;
 use crate::journal::recovery::Recovered;
@@ -58,7 +59,11 @@ pub fn open(config: &Config) -> anyhow::Result<Opened> {
     let uses = recall(config, &recovered, now).context("the used proofs cannot be read back")?;
     let mut key = [0; 32];
     rand::fill(&mut key).map_err(|_unspecified| anyhow::anyhow!("there is no randomness"))?;
-    let replay = Replay::new(config.limits.proofs, &key, uses.complete_since);
+    let (own, limits) = (journal.clone(), &config.limits);
+    let keyed = Box::new(move |person: &[u8; 16]| own.cut(person));
+    let bonds = Bonds::new(limits.evidence, limits.evidence_memory, keyed);
+    bonds.recall(&uses.bonds);
+    let replay = Replay::new(limits.proofs, &key, uses.complete_since, bonds);
     replay.recall(&uses.seen, now);
     let ledger =
         Ledger::new(config.limits.charges, accounts.as_str().as_bytes(), uses.complete_since);
@@ -76,8 +81,10 @@ pub fn look(config: &Config) -> anyhow::Result<Ledger> {
     }
     let accounts = tagger(audit)?.tag(ACCOUNTS);
     let now = clock::now();
-    let uses = uses::read(&audit.directory, &Recovered::default(), lifetime, now)
-        .with_context(|| format!("the log in `{}` cannot be read", audit.directory.display()))?;
+    let uses = uses::read(&audit.directory, &Recovered::default(), lifetime, Duration::ZERO, now)
+        .with_context(|| {
+        format!("the log in `{}` cannot be read", audit.directory.display())
+    })?;
     let ledger =
         Ledger::new(config.limits.charges, accounts.as_str().as_bytes(), uses.complete_since);
     ledger.recall(&uses.charged, now);
@@ -98,7 +105,8 @@ fn tagger(audit: &Audit) -> anyhow::Result<Tagger> {
 fn recall(config: &Config, recovered: &Recovered, now: Timestamp) -> anyhow::Result<Uses> {
     let proofs = dpop::LIFETIME.max(workload::LIFETIME);
     let lifetime = proofs.max(longest_charge(config));
-    let uses = uses::read(&config.audit.directory, recovered, lifetime, now)?;
+    let memory = config.limits.evidence_memory;
+    let uses = uses::read(&config.audit.directory, recovered, lifetime, memory, now)?;
     if uses.complete_since.is_some_and(|since| since >= now.before(proofs)) {
         tracing::warn!(
             "some records of used proofs may be lost: until the last of them has ended, DPoP proofs need a nonce and proofs of workloads are refused"

@@ -110,6 +110,8 @@ pub(super) fn limits(section: &Section<'_>) -> Limits {
         token_cache: section.small("token_cache"),
         proofs: section.small("proofs"),
         charges: section.small("charges"),
+        evidence: section.small("evidence"),
+        evidence_memory: section.duration("evidence_memory"),
         refusals_per_source: count("refusals_per_source"),
     }
 }

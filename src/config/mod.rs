@@ -237,6 +237,10 @@ pub struct Limits {
     pub proofs: usize,
     /// `charges`: what calls have used of caps, as far as it still counts.
     pub charges: usize,
+    /// `evidence`: ids of evidence that are remembered.
+    pub evidence: usize,
+    /// `evidence_memory`: for how long after their last use.
+    pub evidence_memory: Duration,
     /// `refusals_per_source`: unauthenticated refusals recorded one by one from one source in a minute.
     pub refusals_per_source: u32,
 }

@@ -76,7 +76,9 @@ pub(super) fn confirmation(
         None => wider.map_or(Wanted::IfPresent, |wider| wider.evidence),
     };
     if evidence == Wanted::Ignored {
-        for key in ["accept_prompt_credential", "evidence_max_age", "user_actions"] {
+        for key in
+            ["accept_prompt_credential", "evidence_max_age", "evidence_reuse", "user_actions"]
+        {
             if section.has(key) {
                 into.problems.add(&section.place_of(key), "does nothing where evidence is ignored");
             }
@@ -95,6 +97,10 @@ pub(super) fn confirmation(
             None => section.switch("accept_prompt_credential"),
         },
         evidence,
+        refuse_reuse: match section.text("evidence_reuse") {
+            Some((text, _)) => text == "refuse",
+            None => wider.is_some_and(|wider| wider.refuse_reuse),
+        },
         max_age: match section.text("evidence_max_age") {
             Some(_) => Some(section.duration("evidence_max_age")),
             None => wider.and_then(|wider| wider.max_age),

@@ -167,6 +167,11 @@ pub fn authorize(
     let basis = algebra::decide(&demand, grant, &operation)?;
     // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
     grant.evidence().suffices(&entry.confirmation, now)?;
-    let obligations = presenter.first_uses().map(Obligation::FirstUse).collect();
+    let must_fit = entry.confirmation.refuse_reuse;
+    let bond = grant.evidence().bond(&entry.confirmation);
+    let bond = bond.map(|bond| Obligation::Bond { bond, must_fit });
+    // Evidence comes first: a call that it refuses does not use its proof up.
+    let proofs = presenter.first_uses().map(Obligation::FirstUse);
+    let obligations = bond.into_iter().chain(proofs).collect();
     Ok(Permit::granted(basis, grant.ends(), obligations))
 }

@@ -1,6 +1,7 @@
 //! Facts (the policy information point): what a decision may ask of the world, and what is remembered.
 
 pub mod bindings;
+pub mod bonds;
 mod hearing;
 pub mod introspection;
 pub mod jwks;

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::bonds::{Bonds, Seen};
 use crate::decide::facts::FirstUses;
 use crate::model::need::{FirstUse, Obligation, ProofKind};
 use crate::model::reason::{Denial, Reason};
@@ -33,6 +34,8 @@ pub struct Replay {
     capacity: usize,
     nonces: Arc<NonceKey>,
     complete_since: Option<Timestamp>,
+    /// Whom evidence was seen with.
+    bonds: Bonds,
     /// Calls that were refused because there was no room.
     turned_away: AtomicU64,
 }
@@ -54,13 +57,19 @@ impl fmt::Debug for Replay {
 impl Replay {
     /// A memory of at most `capacity` uses, under a fresh `key` for nonces. It is complete since
     /// `complete_since`, or as far back as matters.
-    pub fn new(capacity: usize, key: &[u8; 32], complete_since: Option<Timestamp>) -> Self {
+    pub fn new(
+        capacity: usize,
+        key: &[u8; 32],
+        complete_since: Option<Timestamp>,
+        bonds: Bonds,
+    ) -> Self {
         Self {
             shards: Default::default(),
             held: AtomicUsize::new(0),
             capacity,
             nonces: Arc::new(NonceKey::new(key)),
             complete_since,
+            bonds,
             turned_away: AtomicU64::new(0),
         }
     }
@@ -88,14 +97,32 @@ impl Replay {
         }
     }
 
-    /// Fulfils what a permit owes, or refuses the call.
-    pub fn fulfil(&self, obligations: &[Obligation], now: Timestamp) -> Result<(), Denial> {
+    /// Fulfils what a permit owes, or refuses the call. What is suspicious and lets the call pass is said
+    /// in a word for its record.
+    pub fn fulfil(
+        &self,
+        obligations: &[Obligation],
+        now: Timestamp,
+    ) -> Result<Option<&'static str>, Denial> {
+        let mut alert = None;
         for obligation in obligations {
             match obligation {
+                Obligation::Bond { bond, must_fit } => {
+                    match (self.bonds.bind(bond, now), must_fit) {
+                        (Seen::Fitting, _) | (Seen::NoRoom, false) => {}
+                        (Seen::Elsewhere, false) => alert = Some("evidence_reused"),
+                        (Seen::Elsewhere, true) => {
+                            return Err(Denial::about(Reason::EvidenceInvalid, "V8"));
+                        }
+                        (Seen::NoRoom, true) => {
+                            return Err(Denial::about(Reason::FirstUseUnknown, "full"));
+                        }
+                    }
+                }
                 Obligation::FirstUse(first_use) => self.use_once(first_use, now)?,
             }
         }
-        Ok(())
+        Ok(alert)
     }
 
     /// Uses a proof up. Of all calls with the same one, exactly one succeeds.
@@ -202,7 +229,8 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
 
     fn memory(capacity: usize) -> Replay {
-        Replay::new(capacity, &[7; 32], None)
+        let bonds = Bonds::new(10, Duration::from_hours(1), Box::new(|person| *person));
+        Replay::new(capacity, &[7; 32], None, bonds)
     }
 
     fn proof(id: u8, ends_in: u64) -> FirstUse {

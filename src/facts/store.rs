@@ -227,8 +227,8 @@ impl Store {
         }
     }
 
-    /// Does what the permit owes before it takes effect.
-    pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<(), Denial> {
+    /// Does what the permit owes before it takes effect; what is suspicious is said in a word.
+    pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<Option<&'static str>, Denial> {
         self.replay.fulfil(permit.obligations(), now)
     }
 

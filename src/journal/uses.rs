@@ -1,12 +1,13 @@
-//! Which proofs of possession earlier processes have used, and what they have charged under caps, read back
-//! from the end of the log: a proof does not count anew, and a budget is not new, because the process is.
+//! Which proofs of possession earlier processes have used, whom they saw evidence with, and what they have
+//! charged under caps, read back from the end of the log: a proof does not count anew, and a budget is not
+//! new, because the process is.
 //!
 //! The record of a call is on the disk before the call is forwarded (`sync`), so what this finds is all
 //! that was used. In `batched`, or where a log was set aside as damaged, the last records may be lost; then
 //! it says since when nothing is.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use super::recovery::{self, Recovered};
 use super::segment::{self, Lines, Place};
-use crate::model::need::{Charged, FirstUse, ProofKind};
+use crate::model::need::{Bond, Charged, FirstUse, ProofKind};
 use crate::model::time::Timestamp;
 
 /// What was used within the time asked for.
@@ -26,25 +27,28 @@ pub struct Uses {
     pub seen: Vec<FirstUse>,
     /// What was charged and not given back, and has not ended.
     pub charged: Vec<Charged>,
+    /// With whom and what evidence was used, the oldest use first.
+    pub bonds: Vec<(Timestamp, Bond)>,
     /// Since when none is missing, where that is not the whole time.
     pub complete_since: Option<Timestamp>,
 }
 
 /// Reads the log in `directory`, as it was `recovered` at `now`, as far back as `lifetime`: no proof lives
-/// longer after its use.
+/// longer after its use; and as far as `memory` for evidence.
 pub fn read(
     directory: &Path,
     recovered: &Recovered,
     lifetime: Duration,
+    memory: Duration,
     now: Timestamp,
 ) -> io::Result<Uses> {
     // A clock that went back makes nothing older than it was.
     let present = now.max(recovered.last);
-    let since = present.before(lifetime);
-    let mut reading = Reading { present, ..Reading::default() };
+    let (since, remembered) = (present.before(lifetime), present.before(memory));
+    let mut reading = Reading { present, remembered, ..Reading::default() };
     for place in segment::list(directory)?.iter().rev() {
         reading.segment(place)?;
-        if reading.first.is_some_and(|first| first < since) {
+        if reading.first.is_some_and(|first| first < since.min(remembered)) {
             break;
         }
     }
@@ -54,14 +58,19 @@ pub fn read(
         reading.gap = reading.gap.max(Some(now));
     }
     let complete_since = reading.gap.filter(|gap| *gap >= since);
-    Ok(Uses { seen: reading.seen, charged: reading.charged.into_inner(), complete_since })
+    let bonds = reading.bonds();
+    Ok(Uses { bonds, seen: reading.seen, charged: reading.charged.into_inner(), complete_since })
 }
 
 #[derive(Default)]
 struct Reading {
     present: Timestamp,
+    /// Since when evidence is remembered.
+    remembered: Timestamp,
     seen: Vec<FirstUse>,
     charged: Charges,
+    /// When each bond was used first and last.
+    bonds: HashMap<Bond, (Timestamp, Timestamp)>,
     /// The last time that records may have been lost.
     gap: Option<Timestamp>,
     /// Whether some record says that it was kept in memory first, or on the disk.
@@ -79,7 +88,11 @@ struct Line<'a> {
     #[serde(borrow, default)]
     why: Cow<'a, str>,
     #[serde(borrow, default)]
+    decision: Cow<'a, str>,
+    #[serde(borrow, default)]
     proof: Proof<'a>,
+    #[serde(borrow, default)]
+    evidence: Evidence<'a>,
     #[serde(default)]
     seq: u64,
     /// The decision that an outcome is of.
@@ -117,6 +130,33 @@ impl Charges {
 }
 
 #[derive(Default, Deserialize)]
+struct Evidence<'a> {
+    #[serde(borrow)]
+    bond: Option<Bonded<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Bonded<'a> {
+    #[serde(borrow)]
+    evidence: Cow<'a, str>,
+    #[serde(borrow)]
+    person: Cow<'a, str>,
+    #[serde(borrow)]
+    grant: Option<Cow<'a, str>>,
+}
+
+impl Bonded<'_> {
+    fn read(&self) -> Option<Bond> {
+        let (evidence, person) = (bytes_of(&self.evidence)?, bytes_of(&self.person)?);
+        let grant = match &self.grant {
+            Some(grant) => Some(bytes_of(grant)?),
+            None => None,
+        };
+        Some(Bond { evidence, person, grant })
+    }
+}
+
+#[derive(Default, Deserialize)]
 struct Proof<'a> {
     #[serde(borrow)]
     dpop: Option<Used<'a>>,
@@ -136,7 +176,12 @@ impl Reading {
     fn segment(&mut self, place: &Place) -> io::Result<()> {
         // Quotes inside of text are escaped, so these can only be members.
         let is_use = memmem::Finder::new(br#""use":""#);
-        let others = [br#""type":"gap""#.as_slice(), br#""charged":["#, br#""refunded":true"#];
+        let others = [
+            br#""type":"gap""#.as_slice(),
+            br#""bond":{""#,
+            br#""charged":["#,
+            br#""refunded":true"#,
+        ];
         let others = others.map(memmem::Finder::new);
         let mut lines = Lines::open(&place.path)?;
         let mut is_first = true;
@@ -151,6 +196,15 @@ impl Reading {
             is_first = false;
         }
         Ok(())
+    }
+
+    /// First and last uses in the order of their times.
+    fn bonds(&self) -> Vec<(Timestamp, Bond)> {
+        let each = self.bonds.iter();
+        let mut uses: Vec<_> =
+            each.flat_map(|(bond, (first, last))| [(*first, *bond), (*last, *bond)]).collect();
+        uses.sort_by_key(|(at, _)| *at);
+        uses
     }
 
     /// Recovery has read these lines before, and refuses to start where they are no records.
@@ -170,6 +224,14 @@ impl Reading {
         let counting: Vec<_> = charged.filter(|one| one.until > self.present).collect();
         if !counting.is_empty() {
             self.charged.made.insert(line.seq, counting);
+        }
+        // A call that was refused has bound nothing.
+        if let (Some(at), Some(bonded), "allow") = (at, &line.evidence.bond, &*line.decision)
+            && at >= self.remembered
+            && let Some(bond) = bonded.read()
+        {
+            let (first, last) = self.bonds.entry(bond).or_insert((at, at));
+            (*first, *last) = (at.min(*first), at.max(*last));
         }
         for (kind, used) in
             [(ProofKind::Dpop, &line.proof.dpop), (ProofKind::Workload, &line.proof.wpt)]
@@ -225,7 +287,7 @@ mod tests {
             fs::write(folder.join(segment::name(*first)), text).unwrap();
         }
         let recovered = Recovered { previous_clean: clean, last: NOW, ..Recovered::default() };
-        let uses = read(directory.path(), &recovered, LIFETIME, NOW).unwrap();
+        let uses = read(directory.path(), &recovered, LIFETIME, LIFETIME, NOW).unwrap();
         (uses.seen.iter().map(|seen| seen.id[0]).collect(), uses.complete_since)
     }
 
@@ -237,6 +299,37 @@ mod tests {
             (2, decision(200, 4, 50) + &decision(100, 5, -1) + &decision(1, 6, 0)),
         ];
         assert_eq!(found(&segments, Some(true)), (vec![4, 6, 2, 3], None));
+    }
+
+    #[test]
+    fn v8_bonds_of_calls_that_were_let_through_are_found_in_their_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join(segment::DIRECTORY);
+        fs::create_dir(&folder).unwrap();
+        let bond = |ago: u64, decision: &str, person: u8, grant: &str| {
+            let (evidence, person) = ("01".repeat(16), format!("{person:02x}").repeat(16));
+            let bond = format!(r#"{{"evidence":"{evidence}","person":"{person}"{grant}}}"#);
+            let rest = format!(r#""decision":"{decision}","evidence":{{"id":"x","bond":{bond}}}"#);
+            line(ago, &format!(r#""type":"decision","durability":"sync",{rest}"#))
+        };
+        let granted = format!(r#","grant":"{}""#, "0a".repeat(16));
+        for (first, text) in [
+            (0, bond(4_000, "allow", 9, "")),
+            (1, bond(3_000, "allow", 1, &granted) + &bond(2_000, "deny", 2, "")),
+            (2, bond(1_000, "allow", 3, "") + &bond(10, "allow", 1, &granted)),
+            (3, bond(9, "allow", 4, r#","grant":"0a""#)),
+        ] {
+            fs::write(folder.join(segment::name(first)), text).unwrap();
+        }
+        let recovered = Recovered { previous_clean: Some(true), last: NOW, ..Recovered::default() };
+        let hour = Duration::from_hours(1);
+        let uses = read(directory.path(), &recovered, LIFETIME, hour, NOW).unwrap();
+        let found: Vec<_> = uses
+            .bonds
+            .iter()
+            .map(|(at, bond)| (NOW.since(*at).as_secs(), bond.person[0], bond.grant.is_some()))
+            .collect();
+        assert_eq!(found, [(3_000, 1, true), (1_000, 3, false), (1_000, 3, false), (10, 1, true)]);
     }
 
     #[test]
@@ -285,7 +378,7 @@ mod tests {
         fs::write(folder.join(segment::name(0)), first).unwrap();
         fs::write(folder.join(segment::name(4)), second).unwrap();
         let recovered = Recovered { last: NOW, ..Recovered::default() };
-        let uses = read(directory.path(), &recovered, LIFETIME, NOW).unwrap();
+        let uses = read(directory.path(), &recovered, LIFETIME, LIFETIME, NOW).unwrap();
         let amounts: Vec<_> = uses.charged.iter().map(|one| &*one.amount).collect();
         assert_eq!(amounts, ["10", "40"]);
         assert_eq!(uses.charged[0].account, [7; 16]);

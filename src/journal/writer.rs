@@ -291,6 +291,11 @@ impl Journal {
         self.0.tagger.tag(value.as_bytes())
     }
 
+    /// The keyed hash of a digest of a personal value, as bytes.
+    pub fn cut(&self, value: &[u8]) -> [u8; 16] {
+        self.0.tagger.cut(value)
+    }
+
     /// Writes the `stop` record, waits until everything is on the disk, and ends the thread.
     pub fn close(&self) {
         self.0.queue().closing = true;

@@ -13,6 +13,8 @@ pub struct Demand {
     pub user_actions: Vec<Box<str>>,
     /// `accept_prompt_credential`: whether a client's word for what the person typed is enough.
     pub accept_prompt: bool,
+    /// `evidence_reuse = "refuse"`: whether evidence that was seen with another person or grant is refused.
+    pub refuse_reuse: bool,
 }
 
 impl Demand {

@@ -27,8 +27,36 @@ pub enum Need {
 /// What must be done before a permit takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obligation {
+    /// Evidence belongs to whom and what it was first used with (`evidence.md` V8).
+    Bond {
+        /// With whom and what it is used.
+        bond: Bond,
+        /// Whether a call is refused that uses it with another.
+        must_fit: bool,
+    },
     /// A proof of possession counts once (RFC 9449 §11.1): its use is remembered, or the call is refused.
     FirstUse(FirstUse),
+}
+
+/// With whom and what evidence is used. Each is a digest of which so much is kept that no two meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bond {
+    /// The evidence: of its id, and the server that recorded it.
+    pub evidence: [u8; 16],
+    /// The person: of `sub`.
+    pub person: [u8; 16],
+    /// Client and policies; `None` where the token was delegated, which changes both.
+    pub grant: Option<[u8; 16]>,
+}
+
+impl Bond {
+    /// Whether it is the same evidence in the same hands.
+    pub fn fits(&self, other: &Self) -> bool {
+        let same = |(own, other): ([u8; 16], [u8; 16])| own == other;
+        self.evidence == other.evidence
+            && self.person == other.person
+            && self.grant.zip(other.grant).is_none_or(same)
+    }
 }
 
 /// The use of a proof that counts once.

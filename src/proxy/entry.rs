@@ -21,7 +21,7 @@ use crate::decide::call::Call;
 use crate::decide::permit::Ground;
 use crate::facts::ledger::{Shortfall, Taken};
 use crate::journal::writer::Journal;
-use crate::model::need::FirstUse;
+use crate::model::need::{Bond, FirstUse};
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -128,6 +128,8 @@ pub struct Entry<'a> {
     pub taken: &'a [Taken],
     /// The cap that it does not fit into.
     pub shortfall: Option<&'a Shortfall>,
+    /// What is suspicious about a call that is let through.
+    pub alert: Option<&'static str>,
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
     /// Time spent deciding.
@@ -178,6 +180,7 @@ impl Entry<'_> {
             id: self.id.as_str(),
             trace: self.trace.and_then(Trace::recorded),
             refusal: self.denial(),
+            alert: self.alert,
             observed: matches!(self.verdict, Ok(Ground::Observed(_))),
             kept: journal.kept(),
             resource: self.call.map(|call| &*call.resource().id),
@@ -289,6 +292,8 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
             verified: evidence.vouched.word(),
             summary: &evidence.summary,
             displayed: &evidence.displayed,
+            // The digest of a name can be guessed; under the key of the log it cannot.
+            bond: evidence.bond.map(|bond| Bond { person: journal.cut(&bond.person), ..bond }),
         }),
         prompt: grant.evidence().prompted().map(|prompted| {
             let good = prompted.good();

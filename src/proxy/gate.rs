@@ -248,6 +248,7 @@ impl Gate {
             body: judgement.body.as_ref().map(|body| &body.sha256),
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
             shortfall: judgement.shortfall.as_ref(),
+            alert: judgement.alert,
             verdict,
             took,
         };

@@ -44,6 +44,8 @@ pub struct Judgement<'a> {
     pub reservation: Option<Reservation>,
     /// The cap that it does not fit into, when that is why it is refused.
     pub shortfall: Option<Shortfall>,
+    /// What is suspicious about a call that is let through.
+    pub alert: Option<&'static str>,
     /// Whether the call may be forwarded.
     pub verdict: Result<Permit, Denial>,
 }
@@ -59,6 +61,7 @@ impl Judgement<'_> {
             body: None,
             reservation: None,
             shortfall: None,
+            alert: None,
             verdict: Err(denial),
         }
     }
@@ -147,7 +150,7 @@ async fn decide<'a>(
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.
-    facts.fulfil(&permit, now)?;
+    found.alert = facts.fulfil(&permit, now)?;
     found.reservation = reservation;
     Ok(permit)
 }

@@ -16,6 +16,7 @@ use super::claims::{self, Claims};
 use super::date;
 use super::delegation::{Delegation, Lineage};
 use super::detached::Detached;
+use super::hash;
 use super::jcs;
 use super::names;
 use super::prompt::{self, Around, Prompted};
@@ -24,6 +25,7 @@ use super::trust::Issuer;
 use super::verify::Halt;
 use crate::model::confirmation::{Demand, Wanted};
 use crate::model::hex::hex;
+use crate::model::need::Bond;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 
@@ -66,6 +68,8 @@ pub struct Evidence {
     pub summary: Box<str>,
     /// SHA-256 of all that was displayed.
     pub displayed: [u8; 32],
+    /// With whom and what it is used; none of evidence without an id.
+    pub bond: Option<Bond>,
 }
 
 /// What vouches for a confirmation.
@@ -199,7 +203,48 @@ fn one(
         vouched,
         summary: read.displayed.chars().take(MAX_SUMMARY).collect::<String>().into(),
         displayed: displayed.as_ref().try_into().unwrap_or_default(),
+        bond: read.id.map(|id| bond(id, payload, claims, server.unwrap_or(&issuer.id))),
     }))
+}
+
+/// V8: what evidence with this id is used with. Whoever was delegated to is another client with narrower
+/// policies, so that only the person stays the same.
+fn bond(id: &str, payload: &Map<String, Value>, claims: &Claims, server: &str) -> Bond {
+    let is_delegated = claims.actor.is_some() || payload.contains_key("delegation_chain");
+    let evidence = cut(&[server.as_bytes(), id.as_bytes()]);
+    let grant = (!is_delegated).then(|| grant_of(payload, claims));
+    Bond { evidence, person: cut(&[claims.subject.as_bytes()]), grant }
+}
+
+/// The client, and everything in the token that grants or bounds.
+fn grant_of(payload: &Map<String, Value>, claims: &Claims) -> [u8; 16] {
+    // A number without a canonical form must not keep a token out of the memory.
+    let text =
+        |value: &Value| jcs::canonical(value).unwrap_or_else(|_number| value.to_string().into());
+    let details = payload.get("authorization_details").and_then(Value::as_array);
+    let is_granting =
+        |detail: &&Value| detail.get("type").is_none_or(|kind| kind != "authorization_evidence");
+    let granting: Vec<Vec<u8>> =
+        details.into_iter().flatten().filter(is_granting).map(text).collect();
+    let named = names::POLICY_REF.all(payload);
+    let named = named.chain(names::AGENT_OPERATION_AUTHORIZATION.all(payload));
+    let named: Vec<Vec<u8>> = named.map(text).collect();
+    let client = claims.client_id.as_deref().unwrap_or_default().as_bytes();
+    // No text is empty, so that one stands between what grants and what bounds.
+    let between = Vec::new();
+    let parts = granting.iter().chain([&between]).chain(&named).map(Vec::as_slice);
+    cut(&std::iter::once(client).chain(parts).collect::<Vec<_>>())
+}
+
+/// The beginning of the SHA-256 of several texts, each with its length, so that none runs into the next.
+fn cut(parts: &[&[u8]]) -> [u8; 16] {
+    let mut whole = Vec::new();
+    for part in parts {
+        whole.extend_from_slice(part.len().to_string().as_bytes());
+        whole.push(b':');
+        whole.extend_from_slice(part);
+    }
+    hash::sha256(&whole).first_chunk().copied().unwrap_or_default()
 }
 
 /// Evidence that is well formed.
@@ -375,6 +420,11 @@ impl Evidenced {
             Self::Shown(evidence) => Some(evidence),
             Self::Nothing | Self::Prompted(_) | Self::Refused(_) => None,
         }
+    }
+
+    /// What the evidence is used with, where the operation looks at evidence.
+    pub fn bond(&self, demand: &Demand) -> Option<Bond> {
+        self.shown().filter(|_| demand.evidence != Wanted::Ignored)?.bond
     }
 
     /// What a client says that the person typed, where there is no confirmation.

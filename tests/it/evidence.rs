@@ -279,3 +279,88 @@ fn del_017_evidence_anchors_the_chain() {
         assert_eq!(gate.decision(&response.decision_id())["about"], "D15");
     }
 }
+
+/// A token with this evidence, for a person and a client.
+fn used_by(evidence: &Value, person: &str, client: &str) -> Token {
+    Token::new().claim("evidence", evidence.clone()).claim("sub", person).claim("client_id", client)
+}
+
+#[test]
+fn evi_007_v8_evidence_that_comes_again_for_somebody_else_is_refused_or_said() {
+    for mode in ["refuse", "record"] {
+        let (echo, mut gate) = start(&format!("evidence_reuse = \"{mode}\""));
+        let shown = evidence(ID, "button_click", 5, &gate.setup.key);
+        let first = used_by(&shown, "user-1", "agent-1");
+        let refreshed = first.clone().claim("jti", "refreshed").claim("exp", now() + 200);
+        for token in [&first, &refreshed, &first] {
+            assert_eq!(ask(&gate, token).status, 200, "{mode}");
+            assert!(gate.decisions().pop().unwrap().get("alert").is_none());
+        }
+        let mut wider = first.clone();
+        let operation = json!({"action": "read_order"});
+        wider.payload["authorization_details"][0]["operations"][3] = operation;
+        let other = evidence("urn:uuid:2", "button_click", 5, &gate.setup.key);
+        // An earlier process has seen what its log says.
+        for restarted in [false, true] {
+            if restarted {
+                gate.restart_after_kill();
+            }
+            for (case, token) in [
+                ("another person", used_by(&shown, "user-2", "agent-1")),
+                ("another client", used_by(&shown, "user-1", "agent-2")),
+                ("another grant", wider.clone()),
+            ] {
+                if mode == "refuse" {
+                    assert_eq!(refused(&gate, &echo, case, &token), "V8", "{case} {restarted}");
+                } else {
+                    assert_eq!(ask(&gate, &token).status, 200, "{case}");
+                    let record = gate.decisions().pop().unwrap();
+                    assert_eq!(record["alert"], "evidence_reused", "{case} {restarted}");
+                }
+            }
+            assert_eq!(ask(&gate, &first).status, 200, "{mode} {restarted}");
+            assert!(gate.decisions().pop().unwrap().get("alert").is_none());
+        }
+        assert_eq!(ask(&gate, &used_by(&other, "user-2", "agent-2")).status, 200);
+        let log = gate.listing();
+        assert!(
+            !log.contains("user-1") && !log.contains("user-2"),
+            "persons are known by tags only"
+        );
+    }
+}
+
+#[test]
+fn evi_007_v8_what_was_delegated_must_agree_in_the_person_alone() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.issuer = "max_lifetime = \"15m\"\ndelegation = {}".to_owned();
+    setup.resource = "allow_bearer_delegation = true\nevidence_reuse = \"refuse\"".to_owned();
+    let gate = setup.start();
+    let key = &gate.setup.key;
+    let shown = evidence(ID, "button_click", 60, key);
+    let delegated_for = |person: &str| {
+        let mut hop = record(0, ISSUER, key);
+        hop["root_evidence_ref"] = json!(ID);
+        sign(&mut hop, key);
+        let token = delegated(1, key).claim("delegation_chain", json!([hop]));
+        token.claim("evidence", shown.clone()).claim("sub", person).claim("client_id", "agent-9")
+    };
+    assert_eq!(ask(&gate, &used_by(&shown, "user-1", "agent-1")).status, 200);
+    assert_eq!(ask(&gate, &delegated_for("user-1")).status, 200);
+    assert_eq!(refused(&gate, &echo, "moved to another person", &delegated_for("user-2")), "V8");
+    assert_eq!(ask(&gate, &used_by(&shown, "user-1", "agent-1")).status, 200);
+}
+
+#[test]
+fn evi_007_v8_of_many_people_at_once_exactly_one_is_the_first() {
+    let (_echo, gate) = start("evidence_reuse = \"refuse\"");
+    let shown = evidence(ID, "button_click", 5, &gate.setup.key);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = |n: usize| ask(&gate, &used_by(&shown, &format!("user-{n}"), "agent-1")).status;
+        let calls: Vec<_> = (0..16).map(|n| scope.spawn(move || ask(n))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 401)), "{statuses:?}");
+}

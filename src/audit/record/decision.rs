@@ -28,6 +28,8 @@ pub struct Decision<'a> {
     pub trace: Option<Trace<'a>>,
     /// Why the call is refused; `None` when it is allowed.
     pub refusal: Option<Denial>,
+    /// What is suspicious about a call that is let through.
+    pub alert: Option<&'static str>,
     /// Whether the call is forwarded whatever was decided (`mode = "observe"`).
     pub observed: bool,
     /// How the record is kept.
@@ -171,6 +173,9 @@ impl Decision<'_> {
         to.word("reason", self.refusal.map_or("granted", |denial| denial.reason.code()));
         if let Some(about) = self.refusal.and_then(|denial| denial.about) {
             to.word("about", about);
+        }
+        if let Some(alert) = self.alert {
+            to.word("alert", alert);
         }
         to.word("durability", self.kept.word());
     }

@@ -4,6 +4,7 @@
 use super::count;
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
+use crate::model::need::Bond;
 use crate::model::time::Timestamp;
 
 /// The most that the id of an agent may take in a line: eight hops must find room.
@@ -90,6 +91,8 @@ pub struct Evidence<'a> {
     pub summary: &'a str,
     /// SHA-256 of all that was displayed.
     pub displayed: &'a [u8],
+    /// Whom and what it is used with; the person under the key of the log.
+    pub bond: Option<Bond>,
 }
 
 /// A prompt credential, which is known by its hash: nothing of the prompt is written.
@@ -152,14 +155,7 @@ impl Token<'_> {
         }
         to.optional("client_id", self.client_id);
         if let Some(evidence) = &self.evidence {
-            to.object("evidence", |to| {
-                to.optional("id", evidence.id);
-                to.number("confirmed_at", evidence.confirmed.seconds());
-                to.text_within(MAX_AGENT, "user_action", evidence.user_action);
-                to.word("verified", evidence.verified);
-                to.text_within(MAX_SUMMARY, "displayed_summary", evidence.summary);
-                to.hex("displayed_sha256", evidence.displayed);
-            });
+            to.object("evidence", |to| evidence.write(to));
         }
         if let Some(prompt) = &self.prompt {
             to.object("prompt_credential", |to| prompt.write(to));
@@ -168,6 +164,26 @@ impl Token<'_> {
             to.object("delegation", |to| delegation.write(to));
         }
         self.trail.write(to);
+    }
+}
+
+impl Evidence<'_> {
+    fn write(&self, to: &mut Members<'_>) {
+        to.optional("id", self.id);
+        to.number("confirmed_at", self.confirmed.seconds());
+        to.text_within(MAX_AGENT, "user_action", self.user_action);
+        to.word("verified", self.verified);
+        to.text_within(MAX_SUMMARY, "displayed_summary", self.summary);
+        to.hex("displayed_sha256", self.displayed);
+        if let Some(bond) = self.bond {
+            to.object("bond", |to| {
+                to.hex("evidence", &bond.evidence);
+                to.hex("person", &bond.person);
+                if let Some(grant) = bond.grant {
+                    to.hex("grant", &grant);
+                }
+            });
+        }
     }
 }
 

@@ -28,6 +28,7 @@ fn decision(id: &str) -> Decision<'_> {
         id,
         trace: None,
         refusal: None,
+        alert: None,
         observed: false,
         kept: Kept::Sync,
         resource: Some("https://tools.test/shop"),

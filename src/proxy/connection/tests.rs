@@ -69,6 +69,8 @@ fn limits() -> Limits {
         token_cache: 10,
         proofs: 1_000,
         charges: 10,
+        evidence: 1,
+        evidence_memory: Duration::from_mins(1),
         refusals_per_source: 10,
     }
 }

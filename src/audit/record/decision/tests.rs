@@ -2,7 +2,7 @@ use super::*;
 use crate::audit::line::MAX_LINE;
 use crate::audit::record::{Agent, Delegation, Evidence, Hop, Prompt, Token, Trail, text};
 use crate::audit::tag::Tagger;
-use crate::model::need::ProofKind;
+use crate::model::need::{Bond, ProofKind};
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 
@@ -39,6 +39,7 @@ fn token(any: &str, tag: &Tag) -> Written {
             verified: "signature",
             summary: any,
             displayed: &[0xef; 2],
+            bond: Some(Bond { evidence: [1; 16], person: [2; 16], grant: Some([3; 16]) }),
         }),
         prompt: Some(Prompt {
             sha256: &[0xee; 2],
@@ -72,6 +73,7 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         id: any,
         trace: Some(Trace { id: any, span: any, parent: Some(any) }),
         refusal: None,
+        alert: None,
         observed: false,
         kept: Kept::Sync,
         resource: Some(any),
@@ -112,7 +114,9 @@ fn a_decision_has_the_members_of_the_specification_in_their_order() {
             r#""iss":"x","token_sha256":"{}","jti":"x","exp":1790000000,"agent":{{"id":"x","identity":"x","platform":"x","client":"x","instance":"x"}},"#,
             r#""user":{{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"}},"client_id":"x","#,
             r#""evidence":{{"id":"x","confirmed_at":7,"user_action":"x","verified":"signature","#,
-            r#""displayed_summary":"x","displayed_sha256":"efef"}},"#,
+            r#""displayed_summary":"x","displayed_sha256":"efef","#,
+            r#""bond":{{"evidence":"01010101010101010101010101010101","person":"02020202020202020202020202020202","#,
+            r#""grant":"03030303030303030303030303030303"}}}},"#,
             r#""prompt_credential":{{"sha256":"eeee","verified":"signature","id":"x","iss":"x","typed_at":8}},"#,
             r#""delegation":{{"depth":1,"lineage":"structural","root_evidence":"x","hops":["#,
             r#"{{"from":"x","to":"x","as_id":"x","at":1790000000,"#,
