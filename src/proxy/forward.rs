@@ -11,7 +11,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{self, Ending, Fault, Finish, Payload, RequestBody, ResponseBody, Watch};
-use super::headers;
+use super::headers::{self, Unwanted};
 use super::session;
 use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
@@ -45,6 +45,8 @@ pub struct Order {
     pub body_limit: u64,
     /// The longest pause within a body.
     pub body_idle: Duration,
+    /// What its trailers may not hold.
+    pub unwanted_trailers: Unwanted,
     /// Whether the response ends when the grant does.
     pub ends_with_grant: bool,
     /// What ends the call when its grant is revoked.
@@ -167,7 +169,8 @@ pub async fn forward(
         .ends()
         .filter(|_| order.ends_with_grant)
         .map(|ends| clock::instant() + ends.since(now));
-    let (body, watch) = RequestBody::of(order.body, order.body_limit, order.body_idle);
+    let (limit, idle) = (order.body_limit, order.body_idle);
+    let (body, watch) = RequestBody::of(order.body, limit, idle, order.unwanted_trailers);
     if let Some(open) = &mut account.open {
         open.request = watch;
     }

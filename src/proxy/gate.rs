@@ -441,6 +441,7 @@ impl Course {
             body,
             body_limit: resource.body_limit,
             body_idle: config.limits.body_idle,
+            unwanted_trailers: serving.unwanted_trailers(self.resource)?,
             ends_with_grant: resource.end_stream_at_expiry,
             tether: None,
             upgrade: upgrade.filter(|_| self.websocket),

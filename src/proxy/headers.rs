@@ -100,10 +100,31 @@ pub fn clean_request(headers: &mut HeaderMap, resource: &Resource, gate: &Gate) 
     }
 }
 
+/// What headers of one resource may not be called beside what none may, and so its trailers may not
+/// either: servers may merge the two (RFC 9110 §6.5.1). Names as servers that cannot tell `_` from `-`
+/// read them.
+#[derive(Clone, Debug)]
+pub struct Unwanted(Arc<[Box<str>]>);
+
+impl Unwanted {
+    /// The header of the token, of the certificate that a hop in front vouches for, and of the tool's own
+    /// `credential`; and what the operator strips.
+    pub fn of(resource: &Resource, gate: &Gate, credential: Option<&HeaderName>) -> Self {
+        let from = gate.client_certificate_header.as_ref().map(|from| &from.header);
+        let own = [Some(&resource.token_header), from, credential].into_iter().flatten();
+        Self(own.chain(&resource.strip).map(|name| dashed(name).into()).collect())
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        self.0.iter().any(|unwanted| **unwanted == *name)
+    }
+}
+
 /// Removes from the trailers of a request what could be taken for a header that was judged.
-pub fn clean_trailers(trailers: &mut HeaderMap) {
+pub fn clean_trailers(trailers: &mut HeaderMap, further: &Unwanted) {
+    let is_unwanted = |name: &str| is_unwanted_anywhere(name) || further.holds(name);
     let unwanted: Vec<_> =
-        trailers.keys().filter(|name| is_unwanted_anywhere(&dashed(name))).cloned().collect();
+        trailers.keys().filter(|name| is_unwanted(&dashed(name))).cloned().collect();
     for name in unwanted {
         trailers.remove(name);
     }

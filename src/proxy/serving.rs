@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use tokio::task::JoinSet;
 
+use super::headers::Unwanted;
 use super::metadata::Metadata;
 use super::upstream::{BuildError as UpstreamError, Upstream};
 use crate::config::secret::SecretError;
@@ -31,6 +33,8 @@ pub struct Serving {
     /// Where calls are counted, in the order of the resources.
     tallies: Vec<Tally>,
     elsewhere: Tally,
+    /// What trailers may not hold, in the order of the resources.
+    unwanted_trailers: Vec<Unwanted>,
     /// Keeps keys fresh; ends with this value.
     _refreshing: JoinSet<()>,
     /// Watches the health of upstreams; ends with this value.
@@ -101,6 +105,11 @@ impl Serving {
                 .map(|resource| metrics.resource(&resource.id))
                 .collect(),
             elsewhere: metrics.elsewhere(),
+            unwanted_trailers: config
+                .resources
+                .iter()
+                .map(|resource| Unwanted::of(resource, &config.gate, credential(&config, resource)))
+                .collect(),
             _refreshing: facts.keep_fresh(),
             _watching: upstreams.iter().map(Upstream::watch).collect(),
             snapshot,
@@ -128,10 +137,21 @@ impl Serving {
         resource.and_then(|index| self.tallies.get(index)).unwrap_or(&self.elsewhere)
     }
 
+    /// What the trailers of a call to the resource with this index may not hold.
+    pub fn unwanted_trailers(&self, index: usize) -> Option<Unwanted> {
+        self.unwanted_trailers.get(index).cloned()
+    }
+
     /// The resource with this index, as configured.
     pub fn resource(&self, index: usize) -> Option<&config::Resource> {
         self.snapshot.config.resources.get(index)
     }
+}
+
+/// The header of the credential that the gate itself sets for calls to `resource`.
+fn credential<'c>(config: &'c Config, resource: &config::Resource) -> Option<&'c HeaderName> {
+    let upstream = config.upstreams.get(resource.upstream)?;
+    upstream.credential.as_ref().map(|credential| &credential.header)
 }
 
 /// A pool is made anew at each reload: certificates and secrets may have changed on disk.

@@ -271,3 +271,29 @@ fn ver_024_trailers_cannot_carry_what_headers_may_not() {
     assert!(arrived.contains("x-sum: 7"), "{arrived}");
     assert!(!arrived.contains("stolen") && !arrived.contains("root"), "{arrived}");
 }
+
+/// `resource.strip`, the header of the token and that of the tool's credential are kept out of trailers
+/// too, in every spelling that a server may read alike.
+#[test]
+fn ver_024_trailers_cannot_carry_what_this_resource_keeps_from_its_headers() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.write("shop.secret", "the-tools-own");
+    setup.upstream =
+        "credential = { header = \"x-api-key\", secret = { file = \"shop.secret\" } }".to_owned();
+    setup.resource = "strip = [\"x-tenant\"]\ntoken_header = \"x-operation\"".to_owned();
+    let gate = setup.start();
+    let mut connection = gate.connect();
+    let head = format!(
+        "POST /shop/any/1 HTTP/1.1\r\nHost: tools.test\r\nAuthorization: Bearer {}\r\n\
+         Transfer-Encoding: chunked\r\n\
+         Trailer: x-tenant, x_tenant, x-api_key, x-api-key, x-operation, x-sum\r\n\r\n",
+        gate.token()
+    );
+    let body = "3\r\nabc\r\n0\r\nX-Tenant: stolen\r\nX_Tenant: stolen\r\nx-api_key: stolen\r\n\
+                X-Api-Key: stolen\r\nX-Operation: stolen\r\nX-Sum: 7\r\n\r\n";
+    assert_eq!(connection.call(head + body).status, 200);
+    let arrived = String::from_utf8(echo.bytes()).unwrap().to_ascii_lowercase();
+    assert!(arrived.contains("x-sum: 7") && arrived.contains("the-tools-own"), "{arrived}");
+    assert!(!arrived.contains("stolen"), "{arrived}");
+}

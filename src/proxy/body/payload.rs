@@ -15,7 +15,6 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::reason::{Denial, Reason};
-use crate::proxy::headers;
 use crate::runtime::clock;
 
 /// The body of a call.
@@ -34,7 +33,7 @@ pub enum Payload {
 pub struct Whole {
     /// Its octets.
     pub octets: Bytes,
-    /// Its trailers, cleaned.
+    /// Its trailers, as they came.
     pub trailers: Option<HeaderMap>,
     /// Its place among all bodies that are held.
     #[expect(dead_code, reason = "it counts as long as it is there")]
@@ -144,10 +143,6 @@ async fn collect(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    if let Some(trailers) = &mut trailers {
-        headers::clean_trailers(trailers);
-    }
-    let trailers = trailers.filter(|trailers| !trailers.is_empty());
     Ok(Whole { octets: octets.freeze(), trailers, held: Some(held) })
 }
 

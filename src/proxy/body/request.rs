@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::payload::{Payload, Whole};
 use super::{Fault, Pause};
-use crate::proxy::headers;
+use crate::proxy::headers::{self, Unwanted};
 use crate::runtime::clock;
 
 /// The body of a request that goes upstream.
@@ -35,6 +35,8 @@ pub struct Streaming {
     incoming: Incoming,
     limit: u64,
     idle: Duration,
+    /// What its trailers may not hold.
+    unwanted: Unwanted,
     pause: Pause,
     watch: Arc<Watch>,
 }
@@ -53,16 +55,25 @@ pub struct Watch {
 }
 
 impl RequestBody {
-    /// What goes upstream of the body of a judged call.
-    pub fn of(payload: Payload, limit: u64, idle: Duration) -> (Self, Option<Arc<Watch>>) {
+    /// What goes upstream of the body of a judged call, its trailers without what is `unwanted`.
+    pub fn of(
+        payload: Payload,
+        limit: u64,
+        idle: Duration,
+        unwanted: Unwanted,
+    ) -> (Self, Option<Arc<Watch>>) {
         match payload {
             // Nothing is permitted for which this would be so; were it, nothing must be sent as if whole.
             Payload::Broken => (Self::Broken, None),
-            Payload::Unread(incoming) => Self::streaming(incoming, limit, idle),
-            Payload::Whole(whole) if whole.octets.is_empty() && whole.trailers.is_none() => {
-                (Self::Empty, None)
-            }
-            Payload::Whole(whole) => {
+            Payload::Unread(incoming) => Self::streaming(incoming, limit, idle, unwanted),
+            Payload::Whole(mut whole) => {
+                if let Some(trailers) = &mut whole.trailers {
+                    headers::clean_trailers(trailers, &unwanted);
+                }
+                whole.trailers = whole.trailers.filter(|trailers| !trailers.is_empty());
+                if whole.octets.is_empty() && whole.trailers.is_none() {
+                    return (Self::Empty, None);
+                }
                 let watch = Watch::new();
                 watch.advance(u64::try_from(whole.octets.len()).unwrap_or(u64::MAX));
                 watch.end();
@@ -73,13 +84,19 @@ impl RequestBody {
 
     /// Hands `incoming` on, at most `limit` bytes of it and with pauses of at most `idle`; or
     /// nothing at all where nothing can come, and then there is nothing to watch.
-    pub fn streaming(incoming: Incoming, limit: u64, idle: Duration) -> (Self, Option<Arc<Watch>>) {
+    fn streaming(
+        incoming: Incoming,
+        limit: u64,
+        idle: Duration,
+        unwanted: Unwanted,
+    ) -> (Self, Option<Arc<Watch>>) {
         if incoming.is_end_stream() {
             return (Self::Empty, None);
         }
         let watch = Arc::new(Watch::new());
+        let pause = Pause::default();
         let streaming =
-            Streaming { incoming, limit, idle, pause: Pause::default(), watch: Arc::clone(&watch) };
+            Streaming { incoming, limit, idle, unwanted, pause, watch: Arc::clone(&watch) };
         (Self::Streaming(streaming), Some(watch))
     }
 
@@ -180,7 +197,7 @@ impl Streaming {
     fn accept(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Fault> {
         self.pause.disarm();
         if let Some(trailers) = frame.trailers_mut() {
-            headers::clean_trailers(trailers);
+            headers::clean_trailers(trailers, &self.unwanted);
         }
         let length =
             frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
