@@ -18,7 +18,7 @@ use crate::facts::replay::Replay;
 use crate::journal::recovery::Recovered;
 use crate::journal::uses::{self, Uses};
 use crate::journal::writer::Journal;
-use crate::journal::{segment, tag_key};
+use crate::journal::{custody, segment, tag_key};
 use crate::model::time::Timestamp;
 use crate::policy::quantities::Lasts;
 use crate::runtime::clock;
@@ -44,6 +44,12 @@ pub fn open(config: &Config) -> anyhow::Result<Opened> {
     let audit = &config.audit;
     let directory = &audit.directory;
     make_private(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
+    for exposed in custody::check(directory)? {
+        tracing::warn!(
+            directory = %exposed.display(),
+            "others can write the directory of the log, and so take the log away: `chmod go-w`"
+        );
+    }
     let tagger = tagger(audit)?;
     let accounts = tagger.tag(ACCOUNTS);
     let (journal, recovered) = Journal::open(audit, tagger, &config.digest, clock::now())?;

@@ -1,6 +1,7 @@
 //! The audit log on disk.
 
 mod batch;
+pub mod custody;
 pub mod disk;
 pub mod floods;
 mod queue;

@@ -21,6 +21,7 @@ mod arguments;
 mod callers;
 mod certificates;
 mod claims;
+mod custody;
 mod delegation;
 mod dpop;
 mod evidence;
