@@ -23,12 +23,12 @@ pub enum Check {
     Claims,
     /// The token is valid now (step 10h).
     Dates,
+    /// What the token is bound to can be checked (steps 11, 12).
+    Conditions,
     /// The agent's identity holds now (step 14).
     AgentIdentity,
     /// Every hop of its delegation holds (step 16).
     Delegation,
-    /// What the token is bound to can be checked (steps 11, 12).
-    Conditions,
     /// The token is for this resource (step 10h).
     Audience,
     /// Nothing that it names is revoked (step 11).
@@ -82,9 +82,9 @@ impl Check {
         Self::Signature,
         Self::Claims,
         Self::Dates,
+        Self::Conditions,
         Self::AgentIdentity,
         Self::Delegation,
-        Self::Conditions,
         Self::Audience,
         Self::Revocation,
         Self::Evidence,

@@ -130,10 +130,16 @@ fn grant(
     now: Timestamp,
 ) -> Result<Grant, Halt> {
     let claims = Claims::read(payload, issuer)?;
-    claims.check_dates(issuer, now)?;
     parties::check_actors(payload)?;
+    let authentication = Authentication::read(payload, issuer)?;
+    let entries = details::read(payload)?;
+    let references = PolicyRef::read_all(payload)?;
+    claims.check_dates(issuer, now)?;
+    let status = Reference::read(payload, issuer)?;
+    let confirmation = Confirmation::read(payload)?;
     let members = Members::read(payload, issuer)?;
     members.check_current(issuer.leeway, now)?;
+    // From here on there are signatures to verify: nothing that can be refused without one comes later.
     let mut verifier = Verifier::new(signers);
     delegation::check_depth(payload, issuer)?;
     let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
@@ -142,13 +148,13 @@ fn grant(
     let evidence = evidence::verify(payload, &claims, person, issuer, chain, &mut verifier)?;
     Ok(Grant {
         evidence,
-        boundaries: boundaries(payload, &members, chain, issuer)?,
-        authentication: Authentication::read(payload, issuer)?,
+        boundaries: boundaries(&members, references, chain, issuer),
+        authentication,
         members,
-        confirmation: Confirmation::read(payload)?,
-        entries: details::read(payload)?,
+        confirmation,
+        entries,
         named: Named::of(&issuer.id, &claims, &digest, payload),
-        status: Reference::read(payload, issuer)?,
+        status,
         issuer: Arc::clone(issuer),
         origin,
         digest,
@@ -226,17 +232,17 @@ fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
 
 /// The policies that the token names, in the order in which they are evaluated.
 fn boundaries(
-    payload: &Map<String, Value>,
     members: &Members,
+    references: Vec<PolicyRef>,
     delegation: Option<&Delegation>,
     issuer: &Issuer,
-) -> Result<Vec<Boundary>, Denial> {
+) -> Vec<Boundary> {
     let registered = members.authorization.iter().cloned().map(Boundary::PolicyId);
-    let referred = PolicyRef::read_all(payload)?.into_iter().map(Boundary::PolicyRef);
+    let referred = references.into_iter().map(Boundary::PolicyRef);
     let newest_alone = issuer.delegation.as_ref().is_some_and(|terms| terms.newest_policy_alone);
     let delegated = delegation.map(|delegation| delegation.policies(newest_alone));
     let delegated = delegated.into_iter().flatten().map(Boundary::DelegatedPolicy);
-    Ok(registered.chain(referred).chain(delegated).collect())
+    registered.chain(referred).chain(delegated).collect()
 }
 
 #[cfg(test)]

@@ -243,3 +243,26 @@ fn del_014_015_a_revoked_ancestor_kills_its_descendants_and_not_their_sibling() 
     assert_eq!((response.status, response.error()), (401, "invalid_delegation_chain".into()));
     assert_eq!(gate.get(TARGET, &sibling).status, 200);
 }
+
+/// R-VER-023, `verification.md` steps 10g and 16: a claim of the wrong type makes no access token, whatever
+/// is wrong with its chain; and no signature of a record is verified for it.
+#[test]
+fn ver_023_a_malformed_claim_is_told_before_a_broken_chain() {
+    let echo = Echo::start();
+    let gate = setup(&echo).start();
+    let broken = delegated(2, &Key::new("ES256", "k1"));
+    for (name, value) in [
+        ("acr", json!(7)),
+        ("auth_time", json!("yesterday")),
+        ("authorization_details", json!([7])),
+        ("policy_ref", json!([])),
+        ("cnf", json!({"unheard_of": 1})),
+        ("status", json!(7)),
+    ] {
+        let token = broken.clone().claim(name, value).sign(&gate.setup.key);
+        let response = gate.get(TARGET, &token);
+        assert_eq!(response.error(), "invalid_token", "{name}: {}", response.everything());
+    }
+    assert_eq!(refused_by(&gate, &echo, "the chain alone", &broken), "D11");
+    echo.assert_untouched("broken chains");
+}

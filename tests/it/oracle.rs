@@ -6,20 +6,26 @@
 
 mod agent;
 mod book;
+mod chain;
 mod change;
 mod draft;
+mod hops;
 mod json;
 mod members;
+mod proof;
 mod request;
 mod setting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use opgate::decide::admit::admit;
 use opgate::decide::call;
-use opgate::decide::facts::{Facts, Keys, Known, Stop};
+use opgate::decide::facts::{Facts, Heard, Keys, Known, Listed, Stop};
 use opgate::model::reason::{Denial, Reason};
 use opgate::model::time::Timestamp;
 use opgate::operation::head::Transport;
@@ -29,15 +35,20 @@ use opgate::token::extract::extract;
 use opgate::token::grant::Grant;
 use opgate::token::keys::KeySet;
 use opgate::token::revocation::Set;
+use opgate::token::status::StatusList;
 use opgate::{config, decide};
 use proptest::prelude::*;
 
 use self::book::{Asked, Told};
-use self::change::{Change, catalog};
+use self::change::Change;
 use self::draft::{Draft, NOW, good};
+use self::hops::HOPS;
 use self::setting::ISSUERS;
+use crate::support::issuer::b64;
 
-static CATALOG: LazyLock<Vec<(&str, Change)>> = LazyLock::new(|| catalog().collect());
+/// Every change: those to any token, and then those to what a delegated one carries.
+static CATALOG: LazyLock<Vec<(&str, Change)>> =
+    LazyLock::new(|| change::plain().chain(hops::DELEGATED.iter().copied()).collect());
 
 static KEYS: LazyLock<Vec<Vec<setting::Key>>> = LazyLock::new(|| setting::keys(None));
 
@@ -79,6 +90,9 @@ impl Program {
         request = request.header("host", "tools.test");
         for line in &asked.authorization {
             request = request.header("authorization", line);
+        }
+        for line in &asked.proofs {
+            request = request.header("dpop", line);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let call = call::receive(&parts, Transport::default(), &SNAPSHOT.world)?;
@@ -133,11 +147,30 @@ fn known(keys: &[Vec<setting::Key>]) -> Known {
         assert_eq!(left_out, [], "{}", issuer.id);
         if issuer.away { Keys::Missing } else { Keys::Obtained(Arc::new(keys)) }
     });
-    Known { keys: obtained.collect(), ..Known::default() }
+    let mut heard = vec![Heard::default(); ISSUERS.len()];
+    heard[HOPS] = Heard { lists: Arc::new(HashMap::from([LISTED.clone()])), feed: None };
+    Known { keys: obtained.collect(), heard, ..Known::default() }
 }
 
-/// A draft that is let through unless it is changed.
+/// The one status list, as it was fetched when the issuer had all of its keys.
+static LISTED: LazyLock<(Box<str>, Listed)> = LazyLock::new(|| {
+    let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
+    packed.write_all(&proof::LIST).unwrap();
+    let text = hops::list(&b64(&packed.finish().unwrap()));
+    let set = setting::sets(&KEYS)[HOPS].clone();
+    let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
+    let at = Timestamp::from_micros(now());
+    let issuer = &SNAPSHOT.world.issuers[HOPS];
+    let list = StatusList::read(&text, proof::LIST_URI, issuer, &keys, at).unwrap();
+    let until = Timestamp::from_micros(now() + 1_000_000 * SECOND);
+    (proof::LIST_URI.into(), Listed { list: Arc::new(list), fetched: at, until })
+});
+
+/// Drafts that are let through unless they are changed: of a bearer, of one whose consent was delegated,
+/// and of one who must prove a key as well.
 const GOOD: draft::Choice = (0, 0, 0);
+const DELEGATED: draft::Choice = (5, 0, 0);
+const BOUND: draft::Choice = (6, 0, 0);
 
 const SECOND: u64 = 1_000_000;
 
@@ -152,8 +185,8 @@ fn agreed(draft: &Draft, what: &str) -> Told {
     let expected = book::told(&asked, &KEYS, now());
     assert_eq!(
         told, expected,
-        "{what}: {reason:?}, header {}, payload {}, {} {} {:?}",
-        draft.header, draft.payload, draft.method, draft.path, draft.lines
+        "{what}: {reason:?}, header {}, payload {}, {} {} {:?} {:?} {:?}",
+        draft.header, draft.payload, draft.method, draft.path, draft.lines, draft.hops, draft.proof
     );
     told
 }
@@ -161,7 +194,7 @@ fn agreed(draft: &Draft, what: &str) -> Told {
 #[test]
 fn unchanged_drafts_are_let_through_or_refused_for_what_they_ask() {
     let mut seen = BTreeSet::new();
-    for place in 0..5 {
+    for place in 0..7 {
         for target in 0..9 {
             for key in 0..6 {
                 seen.insert(agreed(&good((place, target, key)), "unchanged"));
@@ -173,31 +206,73 @@ fn unchanged_drafts_are_let_through_or_refused_for_what_they_ask() {
     assert_eq!(Vec::from_iter(seen), expected);
 }
 
-#[test]
-fn every_change_alone_in_every_form_is_judged_as_the_book_says() {
+/// Makes every change of `changes` alone, in so many forms, to each of `choices`, which are good, and to
+/// some drafts of the first so many places.
+fn each_alone(
+    changes: impl Iterator<Item = (&'static str, Change)>,
+    forms: usize,
+    choices: &[draft::Choice],
+    places: usize,
+) -> BTreeSet<Told> {
     let mut seen = BTreeSet::new();
-    for (name, change) in &*CATALOG {
+    for choice in choices {
+        assert_eq!(agreed(&good(*choice), "unchanged"), book::OK, "{choice:?}");
+    }
+    for (name, change) in changes {
         let mut harmful = 0;
-        for form in 0..66 {
-            for choice in [GOOD, (form % 5, form, form / 3)] {
+        for form in 0..forms {
+            let judge = |choice| {
                 let mut draft = good(choice);
                 change(&mut draft, form);
-                let after = agreed(&draft, &format!("{name}, form {form}"));
-                harmful += usize::from(choice == GOOD && after != book::OK);
+                agreed(&draft, &format!("{name}, form {form} of {choice:?}"))
+            };
+            for choice in choices {
+                let after = judge(*choice);
+                harmful += usize::from(after != book::OK);
                 seen.insert(after);
             }
+            seen.insert(judge((form % places, form, form / 3)));
         }
         assert!(harmful > 0, "{name} never has a consequence");
     }
+    seen
+}
+
+#[test]
+fn every_change_alone_in_every_form_is_judged_as_the_book_says() {
+    let seen = each_alone(change::plain(), 66, &[GOOD], 5);
     // The catalog is rich enough to meet every answer that the book knows.
     let statuses: BTreeSet<_> = seen.iter().map(|(status, _)| *status).collect();
     assert_eq!(Vec::from_iter(statuses), [200, 400, 401, 403, 404, 405, 500, 503]);
 }
 
+#[test]
+fn every_change_to_a_chain_its_evidence_or_a_proof_is_judged_as_the_book_says() {
+    // The records have the most members; everything else has fewer forms.
+    let (of_records, others): (Vec<_>, Vec<_>) =
+        hops::DELEGATED.iter().copied().partition(|(name, _)| name.contains("member of a record"));
+    let mut seen = each_alone(of_records.into_iter(), 102, &[DELEGATED, BOUND], 7);
+    seen.extend(each_alone(others.into_iter(), 44, &[DELEGATED, BOUND], 7));
+    for told in [
+        book::INVALID_CHAIN,
+        book::INVALID_TOKEN,
+        book::UNAVAILABLE,
+        (400, "bad_request"),
+        (401, "invalid_dpop_proof"),
+        (401, "invalid_workload_proof"),
+        (403, "insufficient_authorization"),
+    ] {
+        assert!(seen.contains(&told), "{told:?} in {seen:?}");
+    }
+}
+
+/// Where the changes to what a token carries begin in the catalog.
+static PLAIN_CHANGES: LazyLock<usize> = LazyLock::new(|| change::plain().count());
+
 type Changes = Vec<(usize, usize)>;
 
 fn changes() -> impl Strategy<Value = Changes> {
-    prop::collection::vec((0..CATALOG.len(), 0..66_usize), 0..=3)
+    prop::collection::vec((0..CATALOG.len(), 0..102_usize), 0..=3)
 }
 
 fn changed(choice: draft::Choice, changes: &Changes) -> Draft {
@@ -213,9 +288,23 @@ proptest! {
 
     #[test]
     fn changes_together_are_judged_as_the_book_says(
-        choice in (0..5_usize, 0..9_usize, 0..6_usize),
+        choice in (0..7_usize, 0..9_usize, 0..6_usize),
         changes in changes(),
     ) {
+        let names: Vec<_> = changes.iter().map(|(change, form)| (CATALOG[*change].0, form)).collect();
+        agreed(&changed(choice, &changes), &format!("{choice:?} {names:?}"));
+    }
+
+    #[test]
+    fn changes_to_what_a_token_carries_are_judged_together_as_the_book_says(
+        place in 5..7_usize,
+        target in 0..4_usize,
+        key in 0..6_usize,
+        carried in prop::collection::vec((*PLAIN_CHANGES..CATALOG.len(), 0..102_usize), 1..=3),
+        other in prop::collection::vec((0..*PLAIN_CHANGES, 0..102_usize), 0..=1),
+    ) {
+        let choice = (place, target, key);
+        let changes = [carried, other].concat();
         let names: Vec<_> = changes.iter().map(|(change, form)| (CATALOG[*change].0, form)).collect();
         agreed(&changed(choice, &changes), &format!("{choice:?} {names:?}"));
     }
@@ -224,8 +313,8 @@ proptest! {
     /// time and those keys, with the grant remembered.
     #[test]
     fn ver_026_remembering_never_changes_an_answer(
-        choice in (0..5_usize, 0..9_usize, 0..6_usize),
-        changes in prop::collection::vec((0..CATALOG.len(), 0..66_usize), 0..=1),
+        choice in (0..7_usize, 0..9_usize, 0..6_usize),
+        changes in prop::collection::vec((0..CATALOG.len(), 0..102_usize), 0..=1),
         elapsed in prop_oneof![Just(0), 1..700_u64, Just(86_500)],
         key_is_gone in any::<bool>(),
     ) {

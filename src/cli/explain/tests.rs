@@ -117,12 +117,12 @@ const DEFECTS: &[Defect] = &[
     (Check::Signature, |draft| draft.break_signature = true),
     (Check::Claims, |draft| draft.payload["jti"] = json!(7)),
     (Check::Dates, |draft| draft.payload["nbf"] = json!(clock::now().seconds() + 600)),
+    (Check::Conditions, |draft| draft.payload["cnf"] = json!({"x": 1})),
     (Check::AgentIdentity, |draft| {
         draft.payload["agent_identity"] =
             json!({"id": "i", "issuer": "https://as.test", "expires": "2020-01-01T00:00:00Z"});
     }),
     (Check::Delegation, |draft| draft.break_chain = true),
-    (Check::Conditions, |draft| draft.payload["cnf"] = json!({"x": 1})),
     (Check::Audience, |draft| draft.payload["aud"] = json!("https://other.test")),
     (Check::Revocation, |draft| draft.payload["sub"] = json!("mallory")),
     (Check::Evidence, |draft| draft.break_evidence = true),

@@ -6,20 +6,21 @@
 
 use serde_json::{Map, Value};
 
-use super::request::{find_operation, find_resource, find_token, glob};
+use super::chain::{Chain, Signers};
+use super::request::{Scheme, find_operation, find_resource, find_token, glob};
 use super::setting::{ISSUERS, Issuer, Key, Operation, Resource};
-use super::{json, members};
+use super::{chain, json, members, proof};
 
 /// What a caller is told: status and `error`.
 pub(super) type Told = (u16, &'static str);
 
 pub(super) const OK: Told = (200, "");
 pub(super) const INVALID_TOKEN: Told = (401, "invalid_token");
-const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
+pub(super) const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
 const INSUFFICIENT_SCOPE: Told = (403, "insufficient_scope");
 const INSUFFICIENT_AUTHORIZATION: Told = (403, "insufficient_authorization");
 const ENGINE_FAILED: Told = (500, "server_error");
-const UNAVAILABLE: Told = (503, "temporarily_unavailable");
+pub(super) const UNAVAILABLE: Told = (503, "temporarily_unavailable");
 
 /// A request as it stands on the wire.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Asked {
     pub(super) query: Option<String>,
     /// The lines of `Authorization`.
     pub(super) authorization: Vec<String>,
+    /// The lines of `DPoP`.
+    pub(super) proofs: Vec<String>,
 }
 
 /// What the book says of a request at `now`, in microseconds.
@@ -44,7 +47,7 @@ pub(super) type Step<T> = Result<T, Told>;
 fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     let (resource, path) = find_resource(asked)?;
     let operation = find_operation(resource, &asked.method, &path)?;
-    let token = find_token(asked)?;
+    let (scheme, token) = find_token(asked)?;
     let [header, payload, signature] = split(&token)?;
     let head = json::object(&bytes(header)?).ok_or(INVALID_TOKEN)?;
     let claims = json::object(&bytes(payload)?).ok_or(INVALID_TOKEN)?;
@@ -55,17 +58,58 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     let at = at.ok_or(INVALID_TOKEN)?;
     let issuer = &ISSUERS[at];
     check_header(&head, issuer)?;
-    let key = find_key(&head, issuer, &keys[at])?;
+    if issuer.away {
+        return Err(UNAVAILABLE);
+    }
+    chain::check_depth(&claims, issuer)?;
+    let key = find_key(&head, &keys[at])?;
     let input = &token[..header.len() + 1 + payload.len()];
     if !key.verifies(string(&head, "alg").ok_or(INVALID_TOKEN)?, input.as_bytes(), &signature) {
         return Err(INVALID_TOKEN);
     }
     check_kind(&head, &claims)?;
-    check_claims(&claims, issuer, resource, now)?;
-    check_conditions(&claims)?;
-    let boundaries = members::named_policies(&claims, issuer, now)?;
+    check_claims(&claims, issuer, now)?;
     let grants = grants(&claims)?;
-    authorize(&claims, resource, operation, &asked.method, &path, boundaries, &grants)
+    proof::check_reference(&claims, issuer)?;
+    let bound = proof::read_confirmation(&claims)?;
+    let named = members::registered_policies(&claims, issuer, now)? + members::references(&claims)?;
+    let signers = Signers { issuer: at, resource, keys };
+    let delegation = chain::check_chain(&claims, signers)?;
+    let shown = chain::read_evidence(&claims, &delegation, signers)?;
+    let boundaries = named + delegation.policies;
+    // Where the steps of the table would refuse with another code: a grant is the same at every resource
+    // of its issuer, so all that rests on the token alone comes before its audience.
+    check_audience(&claims, resource)?;
+    proof::check_status(&claims, at)?;
+    chain::check_evidence(&shown, operation.evidence, issuer.leeway, now)?;
+    proof::check(asked, scheme, &token, bound.as_ref(), resource, now)?;
+    check_presenter(&claims, &delegation, scheme, resource)?;
+    authorize(&claims, resource, operation, &asked.method, &path, boundaries, &grants)?;
+    // Last: whoever is told to ask the person again must lack nothing else.
+    if chain::suffices(&shown, operation.evidence, now) {
+        Ok(())
+    } else {
+        Err(INSUFFICIENT_AUTHORIZATION)
+    }
+}
+
+/// D17 (`delegation.md` §5): who proved the key that the token is bound to is whom the server meant; a
+/// bearer is nobody. The tokens of an issuer with chains live 15 minutes at most.
+fn check_presenter(
+    claims: &Map<String, Value>,
+    delegation: &Chain,
+    scheme: Scheme,
+    resource: &Resource,
+) -> Step<()> {
+    if delegation.length == 0 {
+        let is_missing = resource.require_chain && claims.contains_key("act");
+        return if is_missing { Err(INVALID_CHAIN) } else { Ok(()) };
+    }
+    if scheme == Scheme::Dpop || resource.allow_bearer_delegation {
+        Ok(())
+    } else {
+        Err(INVALID_TOKEN)
+    }
 }
 
 // ── Stage C ──────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +121,7 @@ fn split(token: &str) -> Step<[&str; 3]> {
 }
 
 /// base64url without padding, white space or bits that say nothing (RFC 7515 §2).
-fn bytes(part: &str) -> Step<Vec<u8>> {
+pub(super) fn bytes(part: &str) -> Step<Vec<u8>> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
     for c in part.chars() {
@@ -123,10 +167,7 @@ fn check_header(head: &Map<String, Value>, issuer: &Issuer) -> Step<()> {
 }
 
 /// Step 10e: by `kid`; without it there is exactly one key that fits.
-fn find_key<'k>(head: &Map<String, Value>, issuer: &Issuer, keys: &'k [Key]) -> Step<&'k Key> {
-    if issuer.away {
-        return Err(UNAVAILABLE);
-    }
+fn find_key<'k>(head: &Map<String, Value>, keys: &'k [Key]) -> Step<&'k Key> {
     let algorithm = string(head, "alg").ok_or(INVALID_TOKEN)?;
     let kid = string(head, "kid");
     let named = |key: &&Key| kid.is_none_or(|kid| key.kid == kid);
@@ -168,12 +209,7 @@ fn check_kind(head: &Map<String, Value>, claims: &Map<String, Value>) -> Step<()
 }
 
 /// Step 10h and `tokens.md` §3.
-fn check_claims(
-    claims: &Map<String, Value>,
-    issuer: &Issuer,
-    resource: &Resource,
-    now: u64,
-) -> Step<()> {
+fn check_claims(claims: &Map<String, Value>, issuer: &Issuer, now: u64) -> Step<()> {
     text(claims, "sub")?
         .filter(|text| (1..=255).contains(&text.chars().count()))
         .ok_or(INVALID_TOKEN)?;
@@ -187,14 +223,7 @@ fn check_claims(
     if issuer.rfc9068_strict && !claims.contains_key("client_id") {
         return Err(INVALID_TOKEN);
     }
-    let audience = match claims.get("aud") {
-        Some(Value::String(one)) => vec![one.as_str()],
-        Some(Value::Array(several)) => strings(several)?,
-        _ => return Err(INVALID_TOKEN),
-    };
-    if !audience.contains(&resource.id) {
-        return Err(INVALID_TOKEN);
-    }
+    audience(claims)?;
     scopes(claims, issuer)?;
     check_actor(claims)?;
     date(claims, "auth_time", issuer)?;
@@ -231,7 +260,7 @@ fn check_actor(claims: &Map<String, Value>) -> Step<()> {
     Ok(())
 }
 
-fn scopes(claims: &Map<String, Value>, issuer: &Issuer) -> Step<Vec<String>> {
+pub(super) fn scopes(claims: &Map<String, Value>, issuer: &Issuer) -> Step<Vec<String>> {
     match claims.get("scope") {
         None => Ok(Vec::new()),
         Some(Value::String(list)) => {
@@ -245,7 +274,7 @@ fn scopes(claims: &Map<String, Value>, issuer: &Issuer) -> Step<Vec<String>> {
 }
 
 /// A `NumericDate`, floored; as text only where the issuer may, and then in one form.
-fn date(claims: &Map<String, Value>, name: &str, issuer: &Issuer) -> Step<Option<u64>> {
+pub(super) fn date(claims: &Map<String, Value>, name: &str, issuer: &Issuer) -> Step<Option<u64>> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::Number(number)) => {
@@ -303,19 +332,17 @@ pub(super) fn written(text: &str) -> Option<u64> {
     Some((((years + months + day - 1) * 24 + hour) * 60 + minute) * 60 + second)
 }
 
-/// Conditions under which the issuer gave the token, and which a bearer alone cannot fulfil: a
-/// confirmation (`tokens.md` §8), a status list that cannot be had, a chain whose presenter has shown
-/// nothing (`delegation.md` §5).
-fn check_conditions(claims: &Map<String, Value>) -> Step<()> {
-    if claims.contains_key("cnf") || claims.contains_key("status") {
-        return Err(INVALID_TOKEN);
+fn audience(claims: &Map<String, Value>) -> Step<Vec<&str>> {
+    match claims.get("aud") {
+        Some(Value::String(one)) => Ok(vec![one.as_str()]),
+        Some(Value::Array(several)) => strings(several),
+        _ => Err(INVALID_TOKEN),
     }
-    match claims.get("delegation_chain") {
-        None => {}
-        Some(Value::Array(chain)) if chain.is_empty() => {}
-        Some(_) => return Err(INVALID_CHAIN),
-    }
-    if claims.contains_key("delegation_chain_ref") { Err(INVALID_CHAIN) } else { Ok(()) }
+}
+
+/// RFC 9068 §4: the identifier of this resource, octet by octet.
+fn check_audience(claims: &Map<String, Value>, resource: &Resource) -> Step<()> {
+    if audience(claims)?.contains(&resource.id) { Ok(()) } else { Err(INVALID_TOKEN) }
 }
 
 // ── Stage D ──────────────────────────────────────────────────────────────────────────────────────

@@ -11,8 +11,8 @@ pub(super) type Change = fn(&mut Draft, usize);
 /// `policy.md` §6.6.
 const HASH: &str = "sha256-JzkDa0wlgOyiHFWcIcBHqCWLyP/vkvs5kMJC1xgoDMM=";
 
-/// Every change, by name. Some are harmless, and must be.
-pub(super) fn catalog() -> impl Iterator<Item = (&'static str, Change)> {
+/// Changes to any token, by name. Some are harmless, and must be.
+pub(super) fn plain() -> impl Iterator<Item = (&'static str, Change)> {
     TOKENS.iter().chain(super::agent::OPERATION_TOKENS).copied()
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::book::Asked;
+use super::hops::{self, HOPS, Hops, Proof};
 use super::setting::{ISSUERS, PAIRS, RESOURCES, STRANGER};
 use crate::support::issuer::{b64, hs256, jws};
 
@@ -25,6 +26,10 @@ pub(super) struct Draft {
     pub(super) query: Option<&'static str>,
     /// The lines of `Authorization`, `{}` standing for the token.
     pub(super) lines: Vec<String>,
+    /// How what is inside the token is signed.
+    pub(super) hops: Hops,
+    /// What is shown beside the token.
+    pub(super) proof: Option<Proof>,
 }
 
 /// A change to the JSON of header or payload before it is signed.
@@ -62,7 +67,8 @@ pub(super) type Choice = (usize, usize, usize);
 
 /// The issuer's tokens for each of its resources.
 pub(super) fn good((place, target, key): Choice) -> Draft {
-    const PLACES: [(usize, usize); 5] = [(0, 0), (1, 0), (0, 1), (2, 1), (3, 0)];
+    const PLACES: [(usize, usize); 7] =
+        [(0, 0), (1, 0), (0, 1), (2, 1), (3, 0), (HOPS, 2), (HOPS, 3)];
     const SHOP: [(&str, &str); 9] = [
         ("GET", "/products/42"),
         ("HEAD", "/products/a/b"),
@@ -76,8 +82,13 @@ pub(super) fn good((place, target, key): Choice) -> Draft {
     ];
     const SCOPED: [(&str, &str); 4] =
         [("GET", "/x"), ("POST", "/x/y"), ("GET", ""), ("GET", "/caf%C3%A9")];
+    const PROVEN: [(&str, &str); 3] = [("GET", "/x"), ("GET", "/"), ("GET", "/caf%C3%A9")];
     let (issuer, resource) = PLACES[place % PLACES.len()];
-    let targets: &[(&str, &str)] = if resource == 0 { &SHOP } else { &SCOPED };
+    let targets: &[(&str, &str)] = match resource {
+        0 => &SHOP,
+        3 => &PROVEN,
+        _ => &SCOPED,
+    };
     let (method, path) = targets[target % targets.len()];
     let (id, mount) = (RESOURCES[resource].id, RESOURCES[resource].mount);
     let signer = key % PAIRS[issuer].len();
@@ -101,7 +112,7 @@ pub(super) fn good((place, target, key): Choice) -> Draft {
             ],
         }]);
     }
-    Draft {
+    let mut draft = Draft {
         issuer,
         signer: (issuer, signer),
         secret: None,
@@ -113,13 +124,21 @@ pub(super) fn good((place, target, key): Choice) -> Draft {
         path: format!("{mount}{path}"),
         query: None,
         lines: vec!["Bearer {}".to_owned()],
+        hops: Hops::default(),
+        proof: None,
+    };
+    if issuer == HOPS {
+        hops::delegate(&mut draft, key, resource == 3);
     }
+    draft
 }
 
 impl Draft {
     /// Signs, and makes the request.
     pub(super) fn finish(&self) -> Asked {
-        let (mut header, mut payload) = (self.header.to_string(), self.payload.to_string());
+        let mut claims = self.payload.clone();
+        hops::sign(&mut claims, &self.hops);
+        let (mut header, mut payload) = (self.header.to_string(), claims.to_string());
         for text in &self.texts {
             match text {
                 Text::Member(member) => payload = with_member(&payload, member),
@@ -141,6 +160,7 @@ impl Draft {
             method: self.method.to_owned(),
             path: self.path.clone(),
             query: self.query.map(str::to_owned),
+            proofs: self.proof.as_ref().map(|proof| proof.finish(&token)).unwrap_or_default(),
             authorization: self.lines.iter().map(|line| line.replace("{}", &token)).collect(),
         }
     }
@@ -157,7 +177,7 @@ fn with_member(object: &str, member: &str) -> String {
     object.replacen('{', &format!("{{{member},"), 1)
 }
 
-fn rewired(token: &str, wire: Wire) -> String {
+pub(super) fn rewired(token: &str, wire: Wire) -> String {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     let count = parts.len();

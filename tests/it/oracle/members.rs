@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use super::book::{INVALID_TOKEN, Step, string, text};
 use super::setting::Issuer;
 
-/// Step 14, at `now` in microseconds; and how many policies are named, which must all allow.
-pub(super) fn named_policies(
+/// Step 14, at `now` in microseconds; and how many policies are registered, which must all allow.
+pub(super) fn registered_policies(
     claims: &Map<String, Value>,
     issuer: &Issuer,
     now: u64,
@@ -31,7 +31,7 @@ pub(super) fn named_policies(
             1
         }
     };
-    Ok(registered + references(claims)?)
+    Ok(registered)
 }
 
 /// A member in either spelling; in both only with one value (`tokens.md` §4).
@@ -132,19 +132,22 @@ fn check_trail(claims: &Map<String, Value>) -> Step<()> {
 /// Microseconds of an RFC 3339 date with any offset and any number of digits of a second.
 fn moment(members: &Map<String, Value>, name: &str) -> Step<Option<i128>> {
     let Some(value) = either(members, name)? else { return Ok(None) };
-    let text = value.as_str().ok_or(INVALID_TOKEN)?;
+    value.as_str().and_then(moment_of).map(Some).ok_or(INVALID_TOKEN)
+}
+
+pub(super) fn moment_of(text: &str) -> Option<i128> {
     let (local, shift) = match text.strip_suffix('Z') {
         Some(local) => (local.to_owned(), 0),
-        None => offset(text).ok_or(INVALID_TOKEN)?,
+        None => offset(text)?,
     };
     let (whole, fraction) = local.split_once('.').unwrap_or((&local, "0"));
     let is_number = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
-    let seconds = super::book::written(&format!("{whole}Z")).filter(|_| is_number);
-    let seconds = i128::from(seconds.ok_or(INVALID_TOKEN)?) - shift;
+    let seconds = super::book::written(&format!("{whole}Z")).filter(|_| is_number)?;
+    let seconds = i128::from(seconds) - shift;
     let micros: String = fraction.chars().chain("000000".chars()).take(6).collect();
     let moment = seconds * 1_000_000 + micros.parse::<i128>().unwrap();
     // Stricter: nothing that is compared here happened before 1970.
-    if moment < 0 { Err(INVALID_TOKEN) } else { Ok(Some(moment)) }
+    (moment >= 0).then_some(moment)
 }
 
 /// The local time, and by how many seconds it is ahead.
@@ -174,7 +177,7 @@ fn check_binding(authorization: &Map<String, Value>) -> Step<()> {
 }
 
 /// §6: a string, an object, or several of either.
-fn references(claims: &Map<String, Value>) -> Step<usize> {
+pub(super) fn references(claims: &Map<String, Value>) -> Step<usize> {
     let several = match either(claims, "policy_ref")? {
         None => return Ok(0),
         Some(Value::Array(several)) if several.is_empty() => return Err(INVALID_TOKEN),

@@ -10,8 +10,12 @@ const NO_CREDENTIALS: Told = (401, "unauthorized");
 const NOT_FOUND: Told = (404, "not_found");
 const OTHER_METHOD: Told = (405, "method_not_allowed");
 
-/// Steps 3 and 5: the path is decoded once, and refused where two readers could differ.
+/// Steps 3 and 5: the path is decoded once, and refused where two readers could differ; and so they could
+/// in which of two proofs they take (RFC 9449 §4.3, check 1).
 pub(super) fn find_resource(asked: &Asked) -> Step<(&'static Resource, String)> {
+    if asked.proofs.len() > 1 {
+        return Err(AMBIGUOUS);
+    }
     let path = canonical(&asked.path).ok_or(AMBIGUOUS)?;
     for resource in RESOURCES {
         let rest = path.strip_prefix(resource.mount);
@@ -108,8 +112,15 @@ fn one_from(pattern: &str, segment: &str) -> bool {
     pattern == "*" || one(pattern, segment)
 }
 
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Bearer,
+    Dpop,
+}
+
 /// Steps 9a to 9f.
-pub(super) fn find_token(asked: &Asked) -> Step<String> {
+pub(super) fn find_token(asked: &Asked) -> Step<(Scheme, String)> {
     let query = asked.query.as_deref().unwrap_or_default();
     if query.split('&').any(|pair| pair.split('=').next() == Some("access_token")) {
         return Err(INVALID_REQUEST);
@@ -120,12 +131,11 @@ pub(super) fn find_token(asked: &Asked) -> Step<String> {
         _ => return Err(INVALID_REQUEST),
     };
     let (scheme, rest) = line.split_once(' ').unwrap_or((line, ""));
-    match scheme.to_lowercase().as_str() {
-        "bearer" => {}
-        // RFC 9449 §7.1: an unbound token has no business under DPoP; a bound one needs a proof.
-        "dpop" => return Err(UNDER_DPOP),
+    let scheme = match scheme.to_lowercase().as_str() {
+        "bearer" => Scheme::Bearer,
+        "dpop" => Scheme::Dpop,
         _ => return Err(NO_CREDENTIALS),
-    }
+    };
     let token = rest.trim_start_matches(' ');
     if token.contains(',') {
         return Err(INVALID_REQUEST);
@@ -135,8 +145,5 @@ pub(super) fn find_token(asked: &Asked) -> Step<String> {
     if body.is_empty() || token.len() > 16_384 || !body.chars().all(token68) {
         return Err(INVALID_TOKEN);
     }
-    Ok(token.to_owned())
+    Ok((scheme, token.to_owned()))
 }
-
-/// What the scheme DPoP without a proof is told.
-const UNDER_DPOP: Told = INVALID_TOKEN;

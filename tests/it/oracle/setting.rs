@@ -43,6 +43,13 @@ rfc9068_strict = true
 issuer = "https://away.test"
 jwks_file = "away.json"
 
+[[issuer]]
+issuer = "https://hops.test"
+jwks_file = "hops.json"
+algorithms = ["ES256", "EdDSA"]
+max_lifetime = "15m"
+delegation = { max_depth = 3 }
+
 [[upstream]]
 name = "shop"
 url = "http://127.0.0.1:1"
@@ -98,6 +105,38 @@ action = "change"
 method = "POST"
 path = "/**"
 scopes = ["tools.write"]
+
+[[resource]]
+id = "https://tools.test/hops"
+upstream = "shop"
+issuers = ["https://hops.test"]
+chain_as = ["https://as.test", "https://away.test"]
+allow_bearer_delegation = true
+evidence = "required"
+evidence_max_age = "1h"
+
+[[resource.operation]]
+action = "look"
+method = "GET"
+path = "/**"
+
+[[resource.operation]]
+action = "change"
+method = "POST"
+path = "/**"
+evidence = "ignore"
+
+[[resource]]
+id = "https://tools.test/proven"
+upstream = "shop"
+issuers = ["https://hops.test", "https://as.test"]
+require_chain = true
+dpop_algorithms = ["ES256", "EdDSA"]
+
+[[resource.operation]]
+action = "look"
+method = "GET"
+path = "/**"
 "#;
 
 pub(super) struct Issuer {
@@ -113,6 +152,8 @@ pub(super) struct Issuer {
     pub(super) scope_array: bool,
     /// Its keys were never obtained.
     pub(super) away: bool,
+    /// The most records of a chain; `None` where chains are refused.
+    pub(super) max_depth: Option<usize>,
 }
 
 const ORDINARY: Issuer = Issuer {
@@ -125,6 +166,7 @@ const ORDINARY: Issuer = Issuer {
     rfc9068_strict: false,
     scope_array: false,
     away: false,
+    max_depth: None,
 };
 
 pub(super) const ISSUERS: &[Issuer] = &[
@@ -147,6 +189,13 @@ pub(super) const ISSUERS: &[Issuer] = &[
         ..ORDINARY
     },
     Issuer { id: "https://away.test", away: true, ..ORDINARY },
+    Issuer {
+        id: "https://hops.test",
+        algorithms: &["ES256", "EdDSA"],
+        max_lifetime: 900,
+        max_depth: Some(3),
+        ..ORDINARY
+    },
 ];
 
 #[derive(Debug)]
@@ -155,6 +204,16 @@ pub(super) struct Operation {
     pub(super) methods: &'static [&'static str],
     pub(super) path: &'static str,
     pub(super) scopes: &'static [&'static str],
+    pub(super) evidence: Evidence,
+}
+
+/// Whether a confirmation of the person is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    IfPresent,
+    Ignored,
+    /// And how many seconds it may be old.
+    Required(u64),
 }
 
 #[derive(Debug)]
@@ -167,15 +226,32 @@ pub(super) struct Resource {
     pub(super) scopes_suffice: bool,
     pub(super) operations: &'static [Operation],
     pub(super) deny: &'static [&'static str],
+    /// Indexes into [`ISSUERS`]: whose records may stand in chains beside the token's issuer's.
+    pub(super) chain_authorities: &'static [usize],
+    pub(super) allow_bearer_delegation: bool,
+    pub(super) require_chain: bool,
+    pub(super) dpop_algorithms: &'static [&'static str],
 }
+
+const PLAIN: Resource = Resource {
+    id: "",
+    mount: "",
+    issuers: &[],
+    scopes: &[],
+    scopes_suffice: false,
+    operations: &[],
+    deny: &[],
+    chain_authorities: &[],
+    allow_bearer_delegation: false,
+    require_chain: false,
+    dpop_algorithms: &["ES256", "ES384", "EdDSA", "PS256", "RS256"],
+};
 
 pub(super) const RESOURCES: &[Resource] = &[
     Resource {
         id: "https://tools.test/shop",
         mount: "/shop",
         issuers: &[0, 1, 3],
-        scopes: &[],
-        scopes_suffice: false,
         operations: &[
             operation("search_products", &["GET", "HEAD"], "/products/**", &[]),
             operation("create_order", &["POST"], "/orders", &["orders.write"]),
@@ -184,6 +260,7 @@ pub(super) const RESOURCES: &[Resource] = &[
             operation("anything", &["GET", "POST"], "/any/**", &[]),
         ],
         deny: &["/any/secret/**"],
+        ..PLAIN
     },
     Resource {
         id: "https://tools.test/scoped",
@@ -195,7 +272,31 @@ pub(super) const RESOURCES: &[Resource] = &[
             operation("look", &["GET"], "/**", &[]),
             operation("change", &["POST"], "/**", &["tools.write"]),
         ],
-        deny: &[],
+        ..PLAIN
+    },
+    Resource {
+        id: "https://tools.test/hops",
+        mount: "/hops",
+        issuers: &[4],
+        operations: &[
+            Operation {
+                evidence: Evidence::Required(3_600),
+                ..operation("look", &["GET"], "/**", &[])
+            },
+            Operation { evidence: Evidence::Ignored, ..operation("change", &["POST"], "/**", &[]) },
+        ],
+        chain_authorities: &[0, 3],
+        allow_bearer_delegation: true,
+        ..PLAIN
+    },
+    Resource {
+        id: "https://tools.test/proven",
+        mount: "/proven",
+        issuers: &[4, 0],
+        operations: &[operation("look", &["GET"], "/**", &[])],
+        require_chain: true,
+        dpop_algorithms: &["ES256", "EdDSA"],
+        ..PLAIN
     },
 ];
 
@@ -205,7 +306,7 @@ const fn operation(
     path: &'static str,
     scopes: &'static [&'static str],
 ) -> Operation {
-    Operation { action, methods, path, scopes }
+    Operation { action, methods, path, scopes, evidence: Evidence::IfPresent }
 }
 
 /// The pairs of every issuer, and last a stranger's that borrows a name.
@@ -219,12 +320,17 @@ pub(super) static PAIRS: LazyLock<Vec<Vec<support::Key>>> = LazyLock::new(|| {
         ["ES256", "RS256"].map(pair).into(),
         vec![pair("EdDSA")],
         vec![pair("ES256")],
+        ["ES256", "EdDSA"].map(pair).into(),
         ["ES256", "ES384", "EdDSA", "PS256", "RS256"].map(pair).into(),
     ]
 });
 
+/// The keys of who presents tokens; a proof may be made with either.
+pub(super) static HOLDERS: LazyLock<Vec<support::Key>> =
+    LazyLock::new(|| ["ES256", "EdDSA", "ES384"].map(|alg| support::Key::new(alg, alg)).into());
+
 /// The place of the stranger among [`PAIRS`].
-pub(super) const STRANGER: usize = 4;
+pub(super) const STRANGER: usize = 5;
 
 /// A public key as the issuer's set holds it.
 #[derive(Clone, Debug)]
@@ -236,6 +342,10 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn of(pair: &support::Key) -> Self {
         Self { kid: pair.kid.clone(), jwk: pair.jwk() }
+    }
+
+    pub(super) const fn of_jwk(jwk: Value) -> Self {
+        Self { kid: String::new(), jwk }
     }
 
     /// RFC 8725 §3.1: the algorithm of the header is that of the key, under either of its names.
