@@ -3,11 +3,19 @@
 Reads lines of JSON, {"library": ..., "tokens": {name: {"header": ..., "payload": ...}}}, and answers
 each with {"jwks": ..., "tokens": {name: {algorithm: compact JWS}}}: every token once for every
 algorithm, under a new key of its own. A token may have "records" beside: delegations that are signed,
-each for itself, and put into its `delegation_chain`; "after" then changes the newest.
+each for itself, and put into its `delegation_chain`; "after" then changes the newest. It may have
+"evidence" beside, which is signed and put into its claim; "evidence_after" then changes it.
+
+A question with "workload": {"identity": ..., "proof": ..., "cases": {name: changes}} is answered with
+{"jwks": ..., "workloads": {algorithm: {"identity": compact JWS, "proofs": {name: compact JWS}}}}: the
+identity token of a workload with a key of its own, and a proof for every case.
 """
 
+import base64
+import hashlib
 import json
 import sys
+import uuid
 
 import jwt
 from jwt.algorithms import get_default_algorithms
@@ -65,10 +73,39 @@ LIBRARIES = {"joserfc": joserfc, "jwcrypto": jwcrypto, "pyjwt": pyjwt}
 
 def recorded(record, algorithm, sign):
     """The record with a detached JWS over its canonical form (RFC 7515 appendix F, RFC 8785)."""
-    canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**record, "as_signature": detached(record, algorithm, sign)}
+
+
+def detached(value, algorithm, sign):
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     signed = sign({"alg": algorithm, "kid": algorithm}, canonical.encode())
     header, _, signature = text(signed).split(".")
-    return {**record, "as_signature": f"{header}..{signature}"}
+    return f"{header}..{signature}"
+
+
+def workload(question):
+    """A workload's identity token and its proofs (WIMSE), by one library from end to end."""
+    library, asked = LIBRARIES[question["library"]], question["workload"]
+    keys, workloads = [], {}
+    for algorithm, shape in ALGORITHMS.items():
+        domain, sign_identity = library(*shape)
+        own, sign_proof = library(*shape)
+        keys.append({**domain, "kid": algorithm, "alg": algorithm, "use": "sig"})
+        confirmation = {"jwk": {**own, "alg": algorithm}}
+        identity = text(
+            sign_identity(
+                {"alg": algorithm, "kid": algorithm, "typ": "wit+jwt"},
+                json.dumps({**asked["identity"], "cnf": confirmation}).encode(),
+            )
+        )
+        digest = base64.urlsafe_b64encode(hashlib.sha256(identity.encode()).digest())
+        proofs = {}
+        for name, changes in asked["cases"].items():
+            tied = {"wth": digest.rstrip(b"=").decode(), "jti": str(uuid.uuid4())}
+            proof = json.dumps({**asked["proof"], **tied, **changes}).encode()
+            proofs[name] = text(sign_proof({"alg": algorithm, "typ": "wpt+jwt"}, proof))
+        workloads[algorithm] = {"identity": identity, "proofs": proofs}
+    return {"jwks": {"keys": keys}, "workloads": workloads}
 
 
 def text(signed):
@@ -88,9 +125,13 @@ def answer(question):
                 chain = [recorded(record, algorithm, sign) for record in token["records"]]
                 chain[0].update(token.get("after", {}))
                 payload["delegation_chain"] = chain
+            if "evidence" in token:
+                payload["evidence"] = recorded(token["evidence"], algorithm, sign)
+                payload["evidence"].update(token.get("evidence_after", {}))
             tokens[name][algorithm] = text(sign(header, json.dumps(payload).encode()))
     return {"jwks": {"keys": keys}, "tokens": tokens}
 
 
 for line in sys.stdin:
-    print(json.dumps(answer(json.loads(line))), flush=True)
+    asked = json.loads(line)
+    print(json.dumps(workload(asked) if "workload" in asked else answer(asked)), flush=True)

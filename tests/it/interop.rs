@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::gate::{ISSUER, SHOP};
 use crate::support::issuer::now;
+use crate::support::proof::hash;
 use crate::support::{Echo, Gate, Setup, Token};
 use crate::token::{assert_accepted, assert_refused};
 
@@ -226,6 +227,123 @@ fn chains_of(mut library: Foreign, name: &str) {
 fn del_003_chains_signed_by_jwcrypto_and_jose_are_verified_and_their_mutations_refused() {
     chains_of(Foreign::python("tokens.py"), "jwcrypto");
     chains_of(Foreign::node("tokens.mjs"), "jose");
+}
+
+/// Evidence that a library signs, and what was changed afterwards.
+fn evidence_of(mut library: Foreign, name: &str) {
+    let evidence = json!({
+        "id": "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "user_confirmation": {"displayed_content": "Read \u{201e}all\u{201c}, for \u{20ac} 5 \u{2014} once?\n",
+            "user_action": "button_click", "timestamp": now() - 60, "subject": "user-1"},
+    });
+    let with = |after: Value| {
+        let Token { header, payload } = Token::new();
+        json!({"header": header, "payload": payload, "evidence": evidence, "evidence_after": after})
+    };
+    let mut later = evidence["user_confirmation"].clone();
+    later["timestamp"] = json!(now() - 61);
+    let mut longer = evidence["user_confirmation"].clone();
+    longer["displayed_content"] = json!("Read everything?");
+    let made = library.ask(&json!({"library": name, "tokens": {
+        "good": with(json!({})),
+        "good: a session beside": with(json!({"session_context": {"channel": "web"}})),
+        "another id": with(json!({"id": "urn:uuid:0"})),
+        "another time": with(json!({"user_confirmation": later})),
+        "another text": with(json!({"user_confirmation": longer})),
+        "no signature": with(json!({"as_signature": null})),
+    }}));
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = "evidence = \"required\"".to_owned();
+    setup.write("jwks.json", &made["jwks"].to_string());
+    let gate = setup.start();
+    for (case, tokens) in made["tokens"].as_object().unwrap() {
+        for alg in ALGORITHMS {
+            let token = tokens[alg].as_str().unwrap();
+            let case = format!("{name}, {alg}, {case}");
+            if case.contains("good") {
+                assert_accepted(&gate, &case, token);
+            } else {
+                assert_refused(&gate, &echo, &case, token);
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn evi_002_evidence_signed_by_joserfc_jwcrypto_and_jose_is_verified_and_its_mutations_refused() {
+    evidence_of(Foreign::python("tokens.py"), "joserfc");
+    evidence_of(Foreign::python("tokens.py"), "jwcrypto");
+    evidence_of(Foreign::node("tokens.mjs"), "jose");
+}
+
+/// A workload's identity token and proofs that a library makes, beside a token of the gate's issuer.
+fn workloads_of(mut library: Foreign, name: &str) {
+    const TARGET: &str = "/shop/products/42";
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = "proofs = [\"wpt\"]".to_owned();
+    setup.more =
+        "[[workload_issuer]]\nissuer = \"wimse://td.test\"\njwks_file = \"domain.json\"".to_owned();
+    let token = Token::new().sign(&setup.key);
+    let made = library.ask(&json!({"library": name, "workload": {
+        "identity": {"iss": "wimse://td.test", "sub": "wimse://td.test/buyer", "iat": now(),
+            "exp": now() + 300},
+        "proof": {"aud": format!("https://tools.test{TARGET}"), "exp": now() + 120, "ath": hash(&token)},
+        "cases": {
+            "good": {},
+            "good: by several hashes": {"oth": {}},
+            "of another token": {"ath": hash("another")},
+            "of another identity": {"wth": hash("another")},
+            "for another target": {"aud": "https://tools.test/shop/orders"},
+            "that has ended": {"exp": now() - 60},
+            "that says too much": {"oth": {"x": hash("x")}},
+        },
+    }}));
+    setup.write("domain.json", &made["jwks"].to_string());
+    let gate = setup.start();
+    let call = |identity: &Value, proof: &Value| {
+        let headers = [
+            ("Authorization", &*format!("Bearer {token}")),
+            ("Workload-Identity-Token", identity.as_str().unwrap()),
+            ("Workload-Proof-Token", proof.as_str().unwrap()),
+        ];
+        gate.send(crate::support::request("GET", TARGET, &headers, ""))
+    };
+    for (n, alg) in ALGORITHMS.iter().enumerate() {
+        let workload = &made["workloads"][alg];
+        let identity = &workload["identity"];
+        for (case, proof) in workload["proofs"].as_object().unwrap() {
+            let before = echo.bytes().len();
+            let response = call(identity, proof);
+            let case = format!("{name}, {alg}, {case}");
+            if case.contains("good") {
+                assert_eq!(response.status, 200, "{case}: {}", response.everything());
+                let again = call(identity, proof);
+                assert_eq!(again.error(), "invalid_workload_proof", "{case}, a second time");
+            } else {
+                assert_eq!(response.error(), "invalid_workload_proof", "{case}");
+                assert_eq!(echo.bytes().len(), before, "{case}");
+            }
+        }
+        let good = workload["proofs"]["good"].as_str().unwrap();
+        for (case, changed) in tampered(good) {
+            let response = call(identity, &json!(changed));
+            assert_eq!(response.error(), "invalid_workload_proof", "{name}, {alg}, {case}");
+        }
+        let other = ALGORITHMS[(n + 1) % ALGORITHMS.len()];
+        let stolen = call(identity, &made["workloads"][other]["proofs"]["good"]);
+        assert_eq!(stolen.error(), "invalid_workload_proof", "{name}, {alg}, another's proof");
+    }
+}
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn ver_016_workloads_by_joserfc_jwcrypto_and_jose_are_proven_and_their_mutations_refused() {
+    workloads_of(Foreign::python("tokens.py"), "joserfc");
+    workloads_of(Foreign::python("tokens.py"), "jwcrypto");
+    workloads_of(Foreign::node("tokens.mjs"), "jose");
 }
 
 /// `oidc-provider` on loopback, and a gate that trusts it and finds its keys by discovery.
