@@ -1,5 +1,6 @@
 // What each fuzz target does with its bytes. The tests call the same functions with generated input.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -26,7 +27,7 @@ use opgate::token::status::StatusList;
 use opgate::token::target::Target;
 use opgate::token::trust::{Algorithm, Issuer};
 use opgate::token::verify::Unverified;
-use opgate::token::workload::UnverifiedIdentity;
+use opgate::token::workload::{self, Identity, TrustDomain, UnverifiedIdentity};
 use opgate::token::{jcs, status};
 use serde_json::{Map, Value};
 
@@ -229,17 +230,19 @@ pub(crate) fn detached_signature(bytes: &[u8]) {
     }
 }
 
+const TARGET: Target<'_> = Target {
+    origin: "https://tools.test",
+    authority: "tools.test",
+    path: "/shop/a",
+    resource: "https://tools.test/shop",
+    below: "/a",
+};
+
 /// A proof of possession is verified or refused, and so is the identity of a workload read.
 pub(crate) fn possession_proof(bytes: &[u8]) {
     let expected = dpop::Expected {
         method: "GET",
-        target: Target {
-            origin: "https://tools.test",
-            authority: "tools.test",
-            path: "/shop/a",
-            resource: "https://tools.test/shop",
-            below: "/a",
-        },
+        target: TARGET,
         token: &[0; 32],
         algorithms: &Algorithm::ALL,
         now: NOW,
@@ -253,5 +256,43 @@ pub(crate) fn possession_proof(bytes: &[u8]) {
     let signed = SIGNER.sign("wit+jwt", bytes);
     for token in [std::str::from_utf8(bytes).unwrap_or_default(), &signed] {
         drop(UnverifiedIdentity::read(token));
+    }
+}
+
+/// A workload that has proven who it is, whose proofs are signed with the fuzzer's key.
+static WORKLOAD: LazyLock<Identity> = LazyLock::new(|| {
+    let jwk = SIGNER.key.jwk("k");
+    let payload = format!(
+        r#"{{"sub":"wimse://as.test/a","exp":{},"cnf":{{"jwk":{jwk}}}}}"#,
+        NOW.seconds() + 60
+    );
+    let text = SIGNER.sign("wit+jwt", payload.as_bytes());
+    let domain = TrustDomain {
+        issuer: Arc::clone(&SIGNER.issuer),
+        domain: "as.test".into(),
+        agents: HashMap::new(),
+        keys: 0,
+    };
+    let token = UnverifiedIdentity::read(&text).expect("an identity token");
+    token.verify(&domain, &SIGNER.keys, NOW).expect("a good one")
+});
+
+/// A workload's proof is verified or refused; a good one lies ahead, and ends soon.
+pub(crate) fn workload_proof(bytes: &[u8]) {
+    let signed = SIGNER.sign("wpt+jwt", bytes);
+    for (is_open_agent_auth, transaction) in [(false, None), (true, Some([1; 32]))] {
+        let expected = workload::Expected {
+            target: TARGET,
+            token: &[0; 32],
+            token_header: Some("x-agent-operation-token"),
+            transaction,
+            is_open_agent_auth,
+            now: NOW,
+        };
+        for proof in [std::str::from_utf8(bytes).unwrap_or_default(), &signed] {
+            if let Ok(first_use) = workload::verify_proof(proof, &WORKLOAD, &expected) {
+                assert!(first_use.until > NOW && first_use.until <= NOW.after(workload::LIFETIME));
+            }
+        }
     }
 }
