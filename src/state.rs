@@ -1,5 +1,6 @@
 //! The snapshot: a configuration and the world that decisions know, built aside and swapped whole.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Method;
@@ -103,19 +104,28 @@ fn routes(config: &Config) -> Routes {
 
 fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
     let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
-    let operations = resource.operations.iter().map(|rule| {
-        let entry = Entry {
-            action: action(rule),
-            scopes: rule.scopes.clone(),
-            authentication: rule.authentication.clone(),
-            confirmation: rule.confirmation.clone(),
-            parameters: rule.parameters.clone(),
-            body: rule.body,
-        };
-        (rule.methods.as_slice(), &rule.path, entry)
-    });
-    let catalog = Catalog::compile(operations).map_err(failed)?;
-    let all_methods: Vec<_> = catalog.methods().cloned().collect();
+    let entry = |rule: &config::OperationRule| Entry {
+        action: action(rule),
+        scopes: rule.scopes.clone(),
+        authentication: rule.authentication.clone(),
+        confirmation: rule.confirmation.clone(),
+        parameters: rule.parameters.clone(),
+        body: rule.body,
+    };
+    let (described, written): (Vec<_>, Vec<_>) =
+        resource.operations.iter().partition(|rule| rule.described.is_some());
+    let written =
+        written.into_iter().map(|rule| (rule.methods.as_slice(), &rule.path, entry(rule)));
+    let mut catalog = Catalog::compile(written).map_err(failed)?;
+    for (rule, from) in
+        described.into_iter().filter_map(|rule| Some((rule, rule.described.as_ref()?)))
+    {
+        for method in &rule.methods {
+            catalog.describe(method, &rule.path, &from.rivals, entry(rule));
+        }
+    }
+    let all_methods: HashSet<_> = catalog.methods().cloned().collect();
+    let all_methods: Vec<_> = all_methods.into_iter().collect();
     let denials = resource.deny.iter().map(|rule| {
         let methods = if rule.methods.is_empty() { &all_methods } else { &rule.methods };
         (methods.as_slice(), &rule.path, Entry::default())

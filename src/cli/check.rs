@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::output::{self, Paint, Rows};
 use super::{Outcome, serve};
-use crate::config::{self, Authorization, Config, Mode, Resource};
+use crate::config::{self, Authorization, Config, Mode, OperationRule, Resource};
 use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
 
@@ -56,8 +56,10 @@ fn as_json(config: &Config) -> String {
         .resources
         .iter()
         .map(|resource| {
+            let actions: Vec<_> = resource.operations.iter().map(action).collect();
             json!({
                 "id": resource.id, "operations": resource.operations.len(), "mode": mode(resource),
+                "actions": actions,
                 "upstream": config.upstreams.get(resource.upstream).map(|upstream| &upstream.name),
             })
         })
@@ -65,6 +67,13 @@ fn as_json(config: &Config) -> String {
     let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
     let summary = json!({ "valid": true, "sha256": config.digest, "resources": resources, "warnings": warnings });
     format!("{summary}\n")
+}
+
+/// An operation as grants name it, and where it comes from.
+fn action(rule: &OperationRule) -> Value {
+    let methods: Vec<&str> = rule.methods.iter().map(http::Method::as_str).collect();
+    let from = rule.described.as_ref().map(|described| &described.pointer);
+    json!({ "action": rule.action, "methods": methods, "path": rule.path.text(), "from": from })
 }
 
 fn as_text(config: &Config) -> String {
@@ -89,7 +98,16 @@ fn describe(config: &Config, resource: &Resource) -> String {
         Authorization::Policy => "by grant",
         Authorization::Scope => "by scope",
     };
-    format!("{}: {operations} operations, {by}, {}, to `{upstream}`", resource.id, mode(resource))
+    let from = match &resource.openapi {
+        Some(document) => {
+            let described =
+                resource.operations.iter().filter(|rule| rule.described.is_some()).count();
+            format!(" ({described} of them from {})", document.display())
+        }
+        None => String::new(),
+    };
+    let mode = mode(resource);
+    format!("{}: {operations} operations{from}, {by}, {mode}, to `{upstream}`", resource.id)
 }
 
 const fn mode(resource: &Resource) -> &'static str {

@@ -317,6 +317,7 @@ impl Engine {
         for introspection in asked {
             files.extend(introspection.authentication.files().map(Path::to_owned));
         }
+        files.extend(config.resources.iter().filter_map(|resource| resource.openapi.clone()));
         let mut all = digest::Context::new(&digest::SHA256);
         for file in files {
             all.update(

@@ -20,6 +20,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
     let text = text(path).map_err(of_file)?;
     let absolute = std::path::absolute(path).map_err(|error| of_file(why(&error)))?;
     let mut reading = Reading::new(&text, path, parse::folder(&absolute));
+    reading.opens = true;
     let config = parse::read(&text, &mut reading);
     check_files(&mut reading);
     check_secrets(&mut reading, environment);

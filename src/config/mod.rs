@@ -10,6 +10,7 @@ mod gate;
 mod issuer;
 mod liveness;
 mod load;
+mod openapi;
 mod operation;
 mod parse;
 pub mod problem;
@@ -500,7 +501,9 @@ pub struct Resource {
     pub guidance: Guidance,
     /// `documentation`, for metadata.
     pub documentation: Option<Box<str>>,
-    /// `[[resource.operation]]`, in file order; never empty.
+    /// `openapi`: the document that further operations come from.
+    pub openapi: Option<PathBuf>,
+    /// `[[resource.operation]]`, in file order, and then those of the document.
     pub operations: Vec<OperationRule>,
     /// `[[resource.deny]]`: denied whatever a token says.
     pub deny: Vec<DenyRule>,
@@ -558,8 +561,20 @@ pub struct OperationRule {
     pub authentication: Demand,
     /// `evidence`, `evidence_max_age`, `user_actions`, those of the resource where they are not set.
     pub confirmation: confirmation::Demand,
+    /// Where it comes from a document and not from the file.
+    pub described: Option<Described>,
     /// The line of the file it begins on, for messages.
     pub line: usize,
+}
+
+/// Where in a document an operation comes from.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The JSON pointer to it.
+    pub pointer: Box<str>,
+    /// Other operations of the document, by their number in it, that some path could belong to as well.
+    /// Such a path is refused.
+    pub rivals: Vec<usize>,
 }
 
 /// `[[resource.deny]]`

@@ -1,17 +1,20 @@
 //! `[[resource.operation]]` and `[[resource.deny]]`: which calls have a name, and which are never allowed.
 
+use std::path::PathBuf;
+
 use http::Method;
 
 use super::problem::Place;
 use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Wrong};
-use super::{DenyRule, OperationRule};
+use super::{DenyRule, OperationRule, openapi};
 use crate::model::authentication::Demand;
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
 use crate::model::template::{self, Parameter};
 use crate::operation::catalog::BodyUse;
+use crate::operation::openapi::Described;
 
 /// Reads both, and holds them against each other.
 pub(super) fn rules(
@@ -19,7 +22,7 @@ pub(super) fn rules(
     authentication: &Demand,
     confirmation: &confirmation::Demand,
     into: &mut Reading<'_>,
-) -> (Vec<OperationRule>, Vec<DenyRule>) {
+) -> Rules {
     let deny: Vec<DenyRule> = resource
         .tables("deny")
         .iter()
@@ -38,7 +41,63 @@ pub(super) fn rules(
             operations.push(rule);
         }
     }
-    (operations, deny)
+    let demands = openapi::Demands { authentication, confirmation };
+    let document = openapi::document(resource, demands, &mut operations, into);
+    if document.is_none() && !resource.has("operation") && !resource.has("openapi") {
+        let message = "has no operations, so that every call would be refused";
+        let hint = "write `[[resource.operation]]`, or name a document in `openapi`";
+        into.problems.hint(resource.place(), message, hint);
+    }
+    Rules { operations, deny, document }
+}
+
+/// What a resource allows and denies at all.
+pub(super) struct Rules {
+    pub(super) operations: Vec<OperationRule>,
+    pub(super) deny: Vec<DenyRule>,
+    /// The document that some of the operations come from.
+    pub(super) document: Option<PathBuf>,
+}
+
+/// Takes the rule out of what is `written` that is for the same method and path as an operation of a
+/// document: the file says what the operation demands, and the document how its parameters are called, and
+/// that narrower paths of the document come before it. An error where they name it differently.
+pub(super) fn take_written(
+    described: &Described,
+    written: &mut Vec<OperationRule>,
+) -> Result<Option<OperationRule>, String> {
+    let is_same = |rule: &OperationRule| {
+        rule.path == described.pattern && rule.methods.contains(&described.method)
+    };
+    let Some(rule) = written.iter_mut().find(|rule| is_same(rule)) else { return Ok(None) };
+    let named = name(rule, &described.method);
+    if named != *described.action {
+        let line = rule.line;
+        return Err(format!("is `{}` there and `{named}` on line {line}", described.action));
+    }
+    rule.methods.retain(|method| *method != described.method);
+    let taken = OperationRule {
+        methods: vec![described.method.clone()],
+        parameters: described.parameters.clone(),
+        ..rule.clone()
+    };
+    written.retain(|rule| !rule.methods.is_empty());
+    Ok(Some(taken))
+}
+
+/// A rule of the file comes before the document, so what a wider one covers there does nothing.
+pub(super) fn check_reached(
+    described: &Described,
+    written: &[OperationRule],
+) -> Result<(), String> {
+    let mut on_method = written.iter().filter(|rule| rule.methods.contains(&described.method));
+    match on_method.find(|rule| rule.path.covers(&described.pattern)) {
+        Some(rule) => {
+            let path = value::shown(rule.path.text());
+            Err(format!("is never reached: `{path}` on line {} covers it", rule.line))
+        }
+        None => Ok(()),
+    }
 }
 
 /// `acr_values` and `max_age`; what is not set is that of `wider`.
@@ -131,6 +190,7 @@ fn operation(
         path,
         parameters,
         body: body_use(section),
+        described: None,
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
         authentication,
         confirmation,

@@ -77,7 +77,7 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     let audit = audit::audit(file, into)?;
     let revocations = revocations::file(file, &audit, into);
     Some(Config {
-        digest: digest(text),
+        digest: digest(text, &into.documents),
         gate: gate?,
         limits,
         admin,
@@ -93,10 +93,12 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     })
 }
 
-/// The SHA-256 of the file, in lower-case hexadecimal.
-fn digest(text: &str) -> Box<str> {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    hex(digest.as_ref()).into()
+/// The SHA-256 of the file, and of the documents that it names behind it, in lower-case hexadecimal.
+fn digest(text: &str, documents: &[u8]) -> Box<str> {
+    let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    digest.update(text.as_bytes());
+    digest.update(documents);
+    hex(digest.finish().as_ref()).into()
 }
 
 #[cfg(test)]

@@ -18,6 +18,10 @@ pub(super) struct Reading<'a> {
     pub(super) files: Vec<NamedFile>,
     pub(super) secrets: Vec<(Place, Reference)>,
     pub(super) showable: Showable,
+    /// Whether documents that the file names are opened.
+    pub(super) opens: bool,
+    /// The octets of the documents that were opened.
+    pub(super) documents: Vec<u8>,
 }
 
 /// What a caller can show at all, as far as the rest of the file says.
@@ -45,7 +49,15 @@ impl<'a> Reading<'a> {
     pub(super) const fn new(text: &'a str, file: &'a Path, base: &'a Path) -> Self {
         let problems = Collector::new(text, file);
         let showable = Showable { certificate: false, workload: false, prompt: false };
-        Self { problems, base, files: Vec::new(), secrets: Vec::new(), showable }
+        Self {
+            problems,
+            base,
+            files: Vec::new(),
+            secrets: Vec::new(),
+            showable,
+            opens: false,
+            documents: Vec::new(),
+        }
     }
 
     /// The value, or a problem at `place`.

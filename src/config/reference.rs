@@ -273,7 +273,9 @@ pub const KEYS: &[Key] = &[
     key("resource", "insufficient_authorization_status", Count(401, 403), Default("403"), "403 or 401: the status when a valid token does not cover the operation. 403, because another login alone does not help (RFC 6750 §3.1)."),
     key("resource", "guidance", Table("resource.guidance"), Without("enabled, with nothing added"), "What a refused agent is told that it would need."),
     key("resource", "documentation", Text("URL"), Without("none"), "Documentation of the API, for metadata."),
-    key("resource", "operation", Tables("resource.operation"), Required, "The operations; what is not listed is denied. At least one."),
+    key("resource", "openapi", Text("path"), Without("only what `operation` says"), "An OpenAPI 3.0 or 3.1 document, JSON or YAML: each `operationId` is an action, at its method and path below the resource. Reloaded when it changes; nothing that it refers to outside of itself is opened."),
+    key("resource", "openapi_conflicts", Choice(&["error", "deny"]), Default("error"), "What becomes of paths in the document that cannot be told apart: `error` refuses the document, `deny` every call to a path that two of them claim. Error, because it is a mistake in the document; APIs that have grown for years have some."),
+    key("resource", "operation", Tables("resource.operation"), Without("those of `openapi`"), "The operations; what is neither listed nor in `openapi` is denied. An operation that is in both has the scopes and demands that are written here."),
     key("resource", "deny", Tables("resource.deny"), Without("nothing"), "Denied whatever a token says."),
     key("resource", "cap", Tables("resource.cap"), Without("nothing"), "How often, how many at one time, and how much in all. At most 8."),
 

@@ -64,8 +64,8 @@ fn resource(
     let guidance = guidance(&section.table("guidance"), into);
     let authentication = operation::authentication(section, None, into);
     let confirmation = operation::confirmation(section, None, into);
-    let (operations, deny) = operation::rules(section, &authentication, &confirmation, into);
-    let caps = cap::caps(section, &operations, into);
+    let rules = operation::rules(section, &authentication, &confirmation, into);
+    let caps = cap::caps(section, &rules.operations, into);
     let Identity { id, authority, mount } = identity?;
     let (issuers, chain_authorities) = trusted?;
     Some(Resource {
@@ -106,8 +106,9 @@ fn resource(
         insufficient_authorization_status: insufficient_authorization(section),
         guidance,
         documentation,
-        operations,
-        deny,
+        openapi: rules.document,
+        operations: rules.operations,
+        deny: rules.deny,
         caps,
     })
 }

@@ -10,6 +10,8 @@ use super::pattern::{Pattern, PatternError};
 pub struct Parameter {
     /// Its name.
     pub name: Box<str>,
+    /// Whether its value is a whole number, and no other text.
+    pub whole: bool,
     segment: usize,
     prefix: Box<str>,
     suffix: Box<str>,
@@ -36,7 +38,23 @@ impl Parameter {
     /// Its value in the decoded canonical path `path`, which its template matches.
     pub fn value<'p>(&self, path: &'p str) -> Option<&'p str> {
         let segment = path.strip_prefix('/')?.split('/').nth(self.segment)?;
-        segment.strip_prefix(&*self.prefix)?.strip_suffix(&*self.suffix)
+        self.within(segment)
+    }
+
+    /// Its value in one decoded segment, where that has it.
+    pub fn within<'s>(&self, segment: &'s str) -> Option<&'s str> {
+        let value = segment.strip_prefix(&*self.prefix)?.strip_suffix(&*self.suffix)?;
+        (!value.is_empty() && (!self.whole || is_whole(value))).then_some(value)
+    }
+
+    /// Which segment it stands in, from 0.
+    pub const fn segment(&self) -> usize {
+        self.segment
+    }
+
+    /// What stands before and after it in its segment.
+    pub const fn around(&self) -> (&str, &str) {
+        (&self.prefix, &self.suffix)
     }
 }
 
@@ -69,7 +87,7 @@ pub fn parse(text: &str) -> Result<(Pattern, Vec<Parameter>), TemplateError> {
         }
         glob.extend([prefix, "*", suffix]);
         let (prefix, suffix) = (decoded(prefix)?, decoded(suffix)?);
-        parameters.push(Parameter { name: name.into(), segment, prefix, suffix });
+        parameters.push(Parameter { name: name.into(), whole: false, segment, prefix, suffix });
     }
     let pattern = Pattern::parse(&glob)?;
     // `**` before a parameter would move its place.
@@ -78,6 +96,11 @@ pub fn parse(text: &str) -> Result<(Pattern, Vec<Parameter>), TemplateError> {
         return Err(TemplateError::Crowded);
     }
     Ok((pattern, parameters))
+}
+
+fn is_whole(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Patterns and paths are compared decoded.

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::Method;
 
+use super::templates::{self, Templates};
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::{Pattern, Segment};
@@ -45,6 +46,8 @@ pub enum BodyUse {
 pub struct Catalog {
     entries: Vec<Entry>,
     tables: HashMap<Method, Table>,
+    /// The operations of a document, looked at where no rule of the file matches.
+    described: Templates,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,15 @@ impl Catalog {
                 Ok((method, Table { globs: globs.build()?, entries }))
             })
             .collect::<Result<_, globset::Error>>()?;
-        Ok(Self { entries, tables })
+        Ok(Self { entries, tables, described: Templates::default() })
+    }
+
+    /// Adds an operation of a document: its path is what `pattern` and the parameters of `entry` say, and
+    /// `rivals` are the numbers of others that some path could belong to as well.
+    pub fn describe(&mut self, method: &Method, pattern: &Pattern, rivals: &[usize], entry: Entry) {
+        let parts = templates::parts(pattern, &entry.parameters);
+        self.described.add(method, parts, self.entries.len(), rivals);
+        self.entries.push(entry);
     }
 
     /// The operation that `method` on the decoded canonical path `path` is.
@@ -104,24 +115,28 @@ impl Catalog {
             .iter()
             .filter(|(_, table)| table.globs.is_match(path))
             .map(|(method, _)| method)
+            .chain(self.described.methods_of(path))
             .collect();
         if others.is_empty() {
             return Identified::Unknown;
         }
         others.sort_unstable_by_key(|method| method.as_str());
+        others.dedup();
         Identified::OtherMethods(others)
     }
 
     /// The first entry whose method and path match, if any.
     pub fn find(&self, method: &Method, path: &str) -> Option<&Entry> {
-        let table = self.tables.get(method)?;
-        let first = table.globs.matches(path).into_iter().min()?;
-        self.entries.get(*table.entries.get(first)?)
+        let written = self.tables.get(method).and_then(|table| {
+            let first = table.globs.matches(path).into_iter().min()?;
+            table.entries.get(first).copied()
+        });
+        self.entries.get(written.or_else(|| self.described.find(method, path))?)
     }
 
     /// Every method that some operation has.
     pub fn methods(&self) -> impl Iterator<Item = &Method> {
-        self.tables.keys()
+        self.tables.keys().chain(self.described.methods())
     }
 }
 

@@ -2,5 +2,7 @@
 
 pub mod catalog;
 pub mod head;
+pub mod openapi;
 pub mod path;
 pub mod route;
+pub mod templates;

@@ -1,5 +1,5 @@
 //! The pure decision of one call, to be counted in instructions:
-//! `decision warm|cold|bare|dpop|dpop-bare N`.
+//! `decision warm|cold|bare|dpop|dpop-bare|match N`.
 //!
 //! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
 //! verification of the signature, by the library that the decision uses for it. `dpop` is warm with a token
@@ -18,16 +18,19 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::Request;
 use http::request::Parts;
+use http::{Method, Request};
 use opgate::cli::keys::SigningKey;
 use opgate::cli::token::{Allowance, Minting, mint};
 use opgate::decide::admit::admit;
 use opgate::decide::call;
 use opgate::decide::facts::{Facts, Keys, Known};
 use opgate::decide::permit::Permit;
+use opgate::model::template;
 use opgate::model::time::Timestamp;
+use opgate::operation::catalog::{self, Catalog};
 use opgate::operation::head::Transport;
+use opgate::runtime::clock;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
 use opgate::token::grant::Grant;
@@ -65,9 +68,12 @@ fn main() {
     let arguments: Vec<_> =
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
-        eprintln!("usage: decision warm|cold|bare|dpop|dpop-bare N");
+        eprintln!("usage: decision warm|cold|bare|dpop|dpop-bare|match N");
         return;
     };
+    if kind == "match" {
+        return matching(times.parse().unwrap());
+    }
     let config = config::parse(CONFIGURATION, Path::new("opgate.toml")).unwrap();
     let snapshot = Snapshot::build(Arc::new(config)).unwrap();
     let key = SigningKey::generate(Algorithm::Es256).unwrap();
@@ -165,6 +171,28 @@ fn bare(parts: &Parts, header: &str, key: &jsonwebtoken::DecodingKey) {
     let algorithm = jsonwebtoken::Algorithm::ES256;
     let message = message.as_bytes();
     assert!(jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap());
+}
+
+/// Finding one of the 10,000 operations of a document.
+fn matching(times: u32) {
+    let mut catalog = Catalog::default();
+    for n in 0..10_000 {
+        let path = format!("/v1/r{}/{{id}}/s{}/{{part}}", n / 100, n % 100);
+        let (pattern, parameters) = template::parse(&path).unwrap();
+        let entry = catalog::Entry { action: "a".into(), parameters, ..catalog::Entry::default() };
+        catalog.describe(&Method::GET, &pattern, &[], entry);
+    }
+    let paths: Vec<_> = (0..100).map(|n| format!("/v1/r{n}/order-{n}/s{}/7", 99 - n)).collect();
+    let begun = clock::instant();
+    for path in paths.iter().cycle().take(times.try_into().unwrap()) {
+        assert!(find(&catalog, path).is_some());
+    }
+    eprintln!("{} ns for each", begun.elapsed().as_nanos() / u128::from(times.max(1)));
+}
+
+#[inline(never)]
+fn find<'c>(catalog: &'c Catalog, path: &str) -> Option<&'c catalog::Entry> {
+    catalog.find(&Method::GET, path)
 }
 
 /// The whole decision: receive, extract, authenticate, admit, authorize.

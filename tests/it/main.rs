@@ -23,6 +23,7 @@ mod certificates;
 mod claims;
 mod custody;
 mod delegation;
+mod documents;
 mod dpop;
 mod evidence;
 mod feed;

@@ -420,7 +420,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"\n",
         "",
-        "9:1: resource[0].operation: at least one `[[resource.operation]]` is required",
+        "9:1: resource[0]: has no operations, so that every call would be refused",
     ),
     (
         "[[upstream]]\nname = \"shop\"\nurl = \"http://127.0.0.1:9000\"\n",
