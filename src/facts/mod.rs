@@ -2,6 +2,7 @@
 
 pub mod bindings;
 pub mod bonds;
+pub mod engine;
 mod hearing;
 pub mod introspection;
 pub mod jwks;

@@ -4,12 +4,14 @@
 //! is *admitted* first, by our own reading of it (§5.1); what runs is counted in steps, and can be told to
 //! stop. Whatever is not the JSON boolean `true` is a refusal, an engine's failure among it.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
+use super::rego::{self, Document};
 use crate::token::hash::sha256;
 
 /// The language that a policy may be written in, as its issuer is trusted with.
@@ -80,15 +82,93 @@ pub struct NotAdmitted {
 /// A rule of the profile (§5, §5.1, §7) that a policy can break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// This build, or this issuer, does not have the language.
+    /// It calls a function that policies of its class may not call, or that there is not.
+    Builtin,
+    /// The engine cannot compile it.
+    Compile,
+    /// It refers to data. There is none: a policy sees its input.
+    Data,
+    /// It nests too deeply.
+    Depth,
+    /// It has no rule of the name that is asked, or only one that gives no single value.
+    EntryPoint,
+    /// It could build a value from itself too many times over.
+    Growth,
+    /// It imports something else than the keywords of the language and parts of `input`.
+    Import,
+    /// This build does not have the language.
     Language,
+    /// A pattern, a format or a layout is not written out, or is too long.
+    Pattern,
+    /// A rule leads back to itself.
+    Recursion,
+    /// A local name is a rule's too.
+    Shadow,
+    /// It is too long, or has too many rules.
+    Size,
     /// It does not parse.
     Syntax,
+    /// It replaces what other rules see.
+    With,
+}
+
+impl Because {
+    /// What to do about it, where that is not said already.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::Builtin => {
+                "the functions that there are stand in `policies/README.md`; matching is better left to the operation"
+            }
+            Self::Data => "put what is constant into a rule of the policy",
+            Self::Depth => "split it into rules of their own",
+            Self::EntryPoint => {
+                "write `default allow := false` and `allow if { … }`, or name another rule"
+            }
+            Self::Growth => "build the value once, and compare its parts",
+            Self::Import => "`import rego.v1` and `import input.…` are all there is",
+            Self::Pattern => "write the pattern where it is used, as a literal of at most 1 KiB",
+            Self::Recursion => "a list is walked with `some x in …` or `every x in …`",
+            Self::Shadow => "give it a name of its own",
+            Self::With => "test with cases beside the policy: `opgate policy test --help`",
+            Self::Compile | Self::Language | Self::Size | Self::Syntax => "",
+        }
+    }
 }
 
 impl fmt::Display for NotAdmitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if let Some(rule) = &self.rule {
+            write!(f, "rule `{rule}`: ")?;
+        }
+        let what = &self.what;
+        match self.because {
+            Because::Builtin => write!(f, "`{what}` is not a function that this policy may call"),
+            Because::Compile
+            | Because::Depth
+            | Because::Growth
+            | Because::Size
+            | Because::Syntax => f.write_str(what),
+            Because::Data => {
+                write!(f, "`{what}` is outside of this policy: it sees `input` and its own rules")
+            }
+            Because::EntryPoint => write!(f, "there is no rule `{what}` that gives one value"),
+            Because::Import => write!(f, "`{what}` cannot be imported"),
+            Because::Language => write!(f, "{what} is not a language of this build"),
+            Because::Pattern => {
+                write!(f, "the pattern, format or layout of `{what}` is written out, and short")
+            }
+            Because::Recursion => write!(f, "{what} leads back to itself"),
+            Because::Shadow => write!(
+                f,
+                "`{what}` is the name of a rule, an import or a function, and cannot be another"
+            ),
+            Because::With => {
+                write!(f, "`{what}` is not used: it would replace what other rules see")
+            }
+        }
     }
 }
 
@@ -97,17 +177,33 @@ impl std::error::Error for NotAdmitted {}
 /// What a policy is asked about: the `input` object of one request (§4), made once and shared by all the
 /// policies of the request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Input(Arc<Value>);
+pub struct Input(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    value: Value,
+    /// The same for the Rego engine, made when the first policy asks.
+    document: OnceLock<Document>,
+}
 
 impl Input {
     /// The object as policies see it. Integers stay exact; `environment.now_ns` is what the time is.
     pub fn new(value: Value) -> Self {
-        Self(Arc::new(value))
+        Self(Arc::new(Shared { value, document: OnceLock::new() }))
     }
 
     /// The object.
     pub fn value(&self) -> &Value {
-        &self.0
+        &self.0.value
+    }
+
+    /// `environment.now_ns`: what `time.now_ns()` returns, so that a decision can be replayed.
+    pub(super) fn now_ns(&self) -> Option<u64> {
+        self.0.value.pointer("/environment/now_ns")?.as_u64()
+    }
+
+    pub(super) fn document(&self) -> &Document {
+        self.0.document.get_or_init(|| Document::of(&self.0.value))
     }
 }
 
@@ -117,7 +213,13 @@ pub struct Limits<'a> {
     /// The steps that it may take. Counted, not timed: the same policy on the same input ends in the same way.
     pub steps: u64,
     /// Set from outside to end it: the back-stop for time.
-    pub stop: Option<&'a AtomicBool>,
+    pub stop: Option<&'a Arc<AtomicBool>>,
+}
+
+impl Limits<'_> {
+    /// The steps that a policy may take (§5). A step costs the engine about a tenth of a microsecond: this
+    /// many end within 50 ms (R-POL-007).
+    pub const STEPS: u64 = 200_000;
 }
 
 /// What a policy said.
@@ -145,12 +247,14 @@ pub enum Failure {
 }
 
 /// How an evaluation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluation {
     /// The verdict, or why there is none.
     pub outcome: Result<Verdict, Failure>,
     /// The steps it took, to the granularity of the engine's counting.
     pub steps: u64,
+    /// What the engine said when it failed: for authors, never for callers.
+    pub fault: Option<Box<str>>,
 }
 
 /// A policy that was admitted and compiled. Shared by all who carry the same text; evaluation changes
@@ -158,22 +262,133 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Policy {
     digest: [u8; 32],
-    dialect: &'static str,
-    engine: Engine,
+    program: rego::Program,
 }
-
-/// The engines that are built in.
-#[derive(Clone, Copy, Debug)]
-enum Engine {}
 
 /// Admits and compiles `source`. May take milliseconds: not for a thread that serves.
 pub fn compile(source: &Source<'_>) -> Result<Arc<Policy>, NotAdmitted> {
-    Err(NotAdmitted {
-        because: Because::Language,
-        what: format!("{:?} is not built in", source.language).into(),
-        rule: None,
-        line: None,
-    })
+    let program = match source.language {
+        Language::RegoV0 | Language::RegoV1 => rego::compile(source)?,
+        Language::Cedar => {
+            return Err(NotAdmitted {
+                because: Because::Language,
+                what: "cedar".into(),
+                rule: None,
+                line: None,
+            });
+        }
+    };
+    Ok(Arc::new(Policy { digest: sha256(source.text.as_bytes()), program }))
+}
+
+/// A policy as its author should see it.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What it was read as.
+    pub dialect: &'static str,
+    /// What is worth a second look, in the order of the lines.
+    pub findings: Vec<Finding>,
+    /// The functions that it calls.
+    pub builtins: Vec<Box<str>>,
+}
+
+/// Something in a policy that is worth a second look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// What should be done.
+    pub advice: Advice,
+    /// The rule or the expression.
+    pub what: Box<str>,
+}
+
+/// What an author should look at (§5.2, §9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// What no rule decides is allowed.
+    DefaultAllow,
+    /// There is no default, so that the answer can be undefined. It refuses all the same.
+    NoDefault,
+    /// A bound from above without one from below.
+    NoLowerBound,
+    /// It allows without a look at which operation is asked for.
+    Unbounded,
+    /// No rule that decides comes to use it.
+    Unreachable,
+}
+
+impl Advice {
+    /// The stable word for it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::DefaultAllow => "default_allow",
+            Self::NoDefault => "no_default",
+            Self::NoLowerBound => "no_lower_bound",
+            Self::Unbounded => "unbounded",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// Whether it may let through what nobody meant to.
+    pub const fn is_warning(self) -> bool {
+        matches!(self, Self::DefaultAllow | Self::NoLowerBound | Self::Unbounded)
+    }
+
+    /// What to do about it.
+    pub const fn hint(self) -> &'static str {
+        match self {
+            Self::DefaultAllow => "write `default allow := false`, and say what is allowed",
+            Self::NoDefault => {
+                "write `default allow := false`, so that a no is told from a mistake"
+            }
+            Self::NoLowerBound => "write `is_number(x); x >= 0` beside it",
+            Self::Unbounded => "compare `input.action`",
+            Self::Unreachable => "use it in the rule that decides, or take it out",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = &self.what;
+        match self.advice {
+            Advice::DefaultAllow => write!(f, "`{what}` is true wherever no rule says otherwise"),
+            Advice::NoDefault => write!(f, "`{what}` has no default"),
+            Advice::NoLowerBound => {
+                write!(f, "`{what}` holds for null, for false and for every negative number too")
+            }
+            Advice::Unbounded => write!(f, "this rule for `{what}` allows any operation"),
+            Advice::Unreachable => write!(f, "`{what}` has no part in the decision"),
+        }
+    }
+}
+
+/// Which lines of a policy an evaluation came to.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// Those with an expression that was evaluated.
+    pub evaluated: BTreeSet<u32>,
+    /// Those with one that was not.
+    pub left: BTreeSet<u32>,
+}
+
+/// Compiles `source` as [`compile`] does, and says what its author should look at again.
+pub fn check(source: &Source<'_>) -> Result<Checked, NotAdmitted> {
+    match source.language {
+        Language::RegoV0 | Language::RegoV1 => rego::lint(source),
+        Language::Cedar => Err(NotAdmitted {
+            because: Because::Language,
+            what: "cedar".into(),
+            rule: None,
+            line: None,
+        }),
+    }
+}
+
+/// The functions that a Rego policy of `class` may call.
+pub fn builtins(class: Class) -> impl Iterator<Item = &'static str> {
+    rego::builtins(class)
 }
 
 impl Policy {
@@ -184,11 +399,16 @@ impl Policy {
 
     /// What it was read as: `rego.v1`, `rego.v0` or `cedar`.
     pub const fn dialect(&self) -> &'static str {
-        self.dialect
+        self.program.dialect()
     }
 
-    /// Asks the policy about `input`.
-    pub fn evaluate(&self, _input: &Input, _limits: &Limits<'_>) -> Evaluation {
-        match self.engine {}
+    /// Asks the policy about `input`. Ends when the steps are used up: on a thread that serves, grant few.
+    pub fn evaluate(&self, input: &Input, limits: &Limits<'_>) -> Evaluation {
+        self.program.evaluate(input, limits)
+    }
+
+    /// The same, with the lines that it came to: for authors.
+    pub fn traced(&self, input: &Input, limits: &Limits<'_>) -> (Evaluation, Lines) {
+        self.program.traced(input, limits)
     }
 }

@@ -5,3 +5,4 @@ pub mod algebra;
 pub mod cache;
 pub mod engine;
 pub mod quantities;
+mod rego;

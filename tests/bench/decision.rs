@@ -1,5 +1,5 @@
 //! The pure decision of one call, to be counted in instructions:
-//! `decision warm|cold|bare|dpop|dpop-bare|match N`.
+//! `decision warm|cold|bare|dpop|dpop-bare|match|rego-compile|rego-evaluate|rego-input|rego-bare N`.
 //!
 //! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
 //! verification of the signature, by the library that the decision uses for it. `dpop` is warm with a token
@@ -30,6 +30,7 @@ use opgate::model::template;
 use opgate::model::time::Timestamp;
 use opgate::operation::catalog::{self, Catalog};
 use opgate::operation::head::Transport;
+use opgate::policy::engine::{self, Class, Input, Language, Limits, Source, Verdict};
 use opgate::runtime::clock;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
@@ -68,11 +69,17 @@ fn main() {
     let arguments: Vec<_> =
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
-        eprintln!("usage: decision warm|cold|bare|dpop|dpop-bare|match N");
+        eprintln!(
+            "usage: decision warm|cold|bare|dpop|dpop-bare|match|rego-compile|rego-evaluate|rego-input|rego-bare N"
+        );
         return;
     };
     if kind == "match" {
         return matching(times.parse().unwrap());
+    }
+    if let Some(what) = kind.strip_prefix("rego-") {
+        rego(what, times.parse().unwrap());
+        return;
     }
     let config = config::parse(CONFIGURATION, Path::new("opgate.toml")).unwrap();
     let snapshot = Snapshot::build(Arc::new(config)).unwrap();
@@ -106,6 +113,49 @@ fn main() {
         drop(measured(&parts, &facts));
     }
 }
+
+/// A policy of 25 lines on an input of 2 KB: `compile`, `evaluate` with the input built as for a request,
+/// and `bare`, the engine alone with a budget, on an input that is built already.
+fn rego(what: &str, times: u32) {
+    let text = include_str!("../../policies/rego/payment-limit.rego");
+    let source =
+        Source { language: Language::RegoV1, class: Class::Carried, entry_point: "allow", text };
+    let input = json!({
+        "action": "create_payment", "args": { "amount": 50, "currency": "EUR", "payee": "books.example" },
+        "user": { "id": "alice" }, "environment": { "now_ns": 1_790_000_000_000_000_000_u64 },
+        "request": { "method": "POST", "path": "/payments", "headers": { "note": "n".repeat(1_500) } },
+    });
+    let mut bare = regorus::Engine::new();
+    bare.add_policy("policy".to_owned(), text.to_owned()).unwrap();
+    bare.set_input(regorus::Value::from(input.clone()));
+    let policy = engine::compile(&source).unwrap();
+    let shared = Input::new(input);
+    for _ in 0..times {
+        match what {
+            "compile" => drop(measured_compilation(&source)),
+            "input" => measured_policy(&policy, &Input::new(shared.value().clone())),
+            "bare" => bare_policy(&mut bare),
+            _ => measured_policy(&policy, &shared),
+        }
+    }
+}
+
+#[inline(never)]
+fn measured_compilation(source: &Source<'_>) -> Arc<engine::Policy> {
+    engine::compile(source).unwrap()
+}
+
+#[inline(never)]
+fn measured_policy(policy: &engine::Policy, input: &Input) {
+    assert_eq!(policy.evaluate(input, &QUICK).outcome, Ok(Verdict::True));
+}
+
+#[inline(never)]
+fn bare_policy(engine: &mut regorus::Engine) {
+    assert_eq!(engine.eval_rule("data.payments.allow".to_owned()).unwrap(), true.into());
+}
+
+const QUICK: Limits<'_> = Limits { steps: opgate::facts::engine::QUICK, stop: None };
 
 /// A call. With `is_bound` its token is bound to the key that signs everything here, and a proof is with it.
 fn request(key: &SigningKey, is_bound: bool) -> Parts {

@@ -14,6 +14,7 @@ use opgate::model::presented::Presented;
 use opgate::model::time::Timestamp;
 use opgate::operation::head::{Head, Transport};
 use opgate::operation::path::CanonicalPath;
+use opgate::policy::engine::{self, Class, Input, Language, Limits, Source as Policy, Verdict};
 use opgate::proxy::framing::{Bounds, Framing};
 use opgate::runtime::signal::Signal;
 use opgate::token::detached::{Check, Detached};
@@ -294,5 +295,24 @@ pub(crate) fn workload_proof(bytes: &[u8]) {
                 assert!(first_use.until > NOW && first_use.until <= NOW.after(workload::LIFETIME));
             }
         }
+    }
+}
+
+/// A policy is refused, or it compiles and ends within its steps on any input: never a panic, never a hang.
+pub(crate) fn policy_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for (language, class) in [(Language::RegoV1, Class::Carried), (Language::RegoV0, Class::Local)]
+    {
+        let source = Policy { language, class, entry_point: "allow", text };
+        drop(engine::check(&source));
+        let Ok(policy) = engine::compile(&source) else { continue };
+        let input = Input::new(serde_json::json!({
+            "action": "pay", "args": { "amount": 5, "items": [1, 2, 3] }, "environment": { "now_ns": 1 }, "x": [{ "y": "z" }],
+        }));
+        let limits = Limits { steps: 10_000, stop: None };
+        let evaluation = policy.evaluate(&input, &limits);
+        assert!(evaluation.steps <= limits.steps + 256);
+        assert_eq!(policy.evaluate(&input, &limits).outcome, evaluation.outcome);
+        assert!(text.contains("allow") || evaluation.outcome != Ok(Verdict::True));
     }
 }

@@ -26,6 +26,50 @@ const DOCUMENT: [&str; 14] = [
     r#""policy_content":[]"#,
 ];
 
+/// Parts of policies, to be put together in any way.
+const POLICY: [&str; 40] = [
+    "allow := true",
+    "default allow := false",
+    "allow if {",
+    "}",
+    "{",
+    "[",
+    "]",
+    "(",
+    ")",
+    "|",
+    ",",
+    ":",
+    ":=",
+    "==",
+    "+",
+    "*",
+    "some x in input.args.items",
+    "every x in input.x { x.y }",
+    "not",
+    "in",
+    "input.action",
+    "x",
+    "y",
+    "[x | some x in y]",
+    "{x: y | some x, y in input}",
+    "f(x) := y",
+    "f(x)",
+    "count(x)",
+    "to_number(x)",
+    "time.now_ns()",
+    "numbers.range(1, 9)",
+    "regex.match(`a`, x)",
+    "data.a.allow",
+    "with input as {}",
+    "else := false if",
+    "import rego.v1",
+    "x[y]",
+    ".y",
+    "\"a\"",
+    "y contains x if",
+];
+
 /// Bytes, texts, and texts made of the parts that matter.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -110,6 +154,12 @@ proptest! {
         };
         let text = format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","));
         bodies::issuer_document(text.as_bytes());
+    }
+
+    #[test]
+    fn no_policy_breaks_its_reader_or_its_engine(lines in prop::collection::vec(prop::sample::select(&POLICY[..]), 0..24)) {
+        bodies::policy_text(format!("package a\n{}", lines.join("\n")).as_bytes());
+        bodies::policy_text(format!("package a\nallow if {{ {} }}", lines.join(" ")).as_bytes());
     }
 
     #[test]

@@ -43,6 +43,7 @@ mod policies;
 mod prompts;
 mod quantities;
 mod refusals;
+mod rego;
 mod remembering;
 mod revocation;
 mod serving;
