@@ -7,6 +7,7 @@ pub mod explain;
 pub mod keys;
 pub mod opening;
 pub mod output;
+pub mod policy;
 pub mod revoke;
 pub mod serve;
 pub mod token;
@@ -59,6 +60,9 @@ enum Command {
     /// Make key pairs for signing tokens
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Test and check policies, before a token carries them
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Revoke at a running gate, at once: a token, a person, a client, an agent, …
     Revoke(revoke::RevokeArgs),
     /// Serve: judge every request, record it, and forward what is permitted
@@ -91,6 +95,14 @@ enum ConfigCommand {
 enum KeysCommand {
     /// Make a key pair: a private key in PEM and a JWK Set
     Generate(keys::GenerateArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Whether policies are admitted, and what their authors should look at again
+    Check(policy::check::CheckArgs),
+    /// Run the cases that stand beside policies, and say which lines they reach
+    Test(policy::test::TestArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +169,8 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Demo(args) => demo::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
+        Command::Policy(PolicyCommand::Check(args)) => policy::check::run(&args),
+        Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),
         Command::Token(TokenCommand::Inspect(args)) => token::inspect::inspect(&args),

@@ -277,7 +277,7 @@ fn memory_is_bounded_by_the_steps() {
     ] {
         assert_eq!(refused(body), Because::Growth, "{body}");
     }
-    outcome("allow if [x - 1 | some x in input.a] == [0]", json!({ "a": [1] })).unwrap();
+    outcome("allow if [(x - 1) | some x in input.a] == [0]", json!({ "a": [1] })).unwrap();
 }
 
 /// The deepest that is admitted, in each way of being deep, fits on the stack of a thread that serves.
