@@ -33,3 +33,6 @@ pub mod proxy;
 
 // Layer 6: the command line.
 pub mod cli;
+
+// Beside the code: why it is as it is.
+pub mod manual;

@@ -9,6 +9,7 @@ use syn::visit::{self, Visit};
 
 /// Module, and what it may import from the crate. Lowest layer first.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("manual", &[]),
     ("model", &[]),
     ("operation", &["model"]),
     ("token", &["model"]),

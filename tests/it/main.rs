@@ -22,6 +22,7 @@ mod callers;
 mod certificates;
 mod claims;
 mod custody;
+mod coverage;
 mod delegation;
 mod documents;
 mod dpop;

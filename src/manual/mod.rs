@@ -1,0 +1,13 @@
+//! The manual for those who review or change opgate. The README is for those who run it.
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("threats.md")]
+pub mod threats {}
+
+#[doc = include_str!("decisions.md")]
+pub mod decisions {}
+
+#[doc = include_str!("coverage.md")]
+pub mod coverage {}
