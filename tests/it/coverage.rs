@@ -86,7 +86,8 @@ fn is_number(word: &str) -> bool {
 /// `tests/it/paths.rs` is `paths`; `src/token/dpop.rs` is `token::dpop`.
 fn module_of(path: &Path) -> String {
     let text = path.with_extension("").display().to_string();
-    let text = text.strip_prefix("tests/it/").or_else(|| text.strip_prefix("src/")).unwrap_or(&text);
+    let text =
+        text.strip_prefix("tests/it/").or_else(|| text.strip_prefix("src/")).unwrap_or(&text);
     let text = text.strip_suffix("/tests").or_else(|| text.strip_suffix("/mod")).unwrap_or(text);
     format!("`{}`", text.replace('/', "::"))
 }
