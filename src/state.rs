@@ -1,10 +1,13 @@
 //! The snapshot: a configuration and the world that decisions know, built aside and swapped whole.
 
+pub mod policies;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Method;
 
+use self::policies::PolicyError;
 use crate::config::{self, Config};
 use crate::decide::world::{Resource, Signatory, World};
 use crate::operation::catalog::{Catalog, Entry};
@@ -32,6 +35,9 @@ pub enum BuildError {
         #[source]
         source: globset::Error,
     },
+    /// A policy of the operator's own cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
 }
 
 impl Snapshot {
@@ -39,6 +45,7 @@ impl Snapshot {
     pub fn build(config: Arc<Config>) -> Result<Self, BuildError> {
         let resources: Vec<_> =
             config.resources.iter().map(resource).collect::<Result<_, BuildError>>()?;
+        let registry = config.policies.directory.as_deref().map(policies::registry).transpose()?;
         let methods = resources.iter().flat_map(|resource| resource.catalog.methods().cloned());
         let (directories, prompt_issuers) = signatories(&config);
         let world = World {
@@ -48,6 +55,8 @@ impl Snapshot {
             prompt_issuers,
             origin: config.gate.origin.to_string().into(),
             methods: methods.collect(),
+            instance: config.audit.name.clone(),
+            registry: registry.unwrap_or_default(),
             routes: routes(&config),
             resources,
         };
@@ -131,6 +140,7 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         (methods.as_slice(), &rule.path, Entry::default())
     });
     let overlay = Catalog::compile(denials).map_err(failed)?;
+    let local = resource.local_policies.iter().map(policies::local);
     Ok(Resource {
         id: resource.id.clone(),
         overlay,
@@ -152,6 +162,8 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         dpop_algorithms: resource.dpop_algorithms.clone(),
         dpop_nonce: resource.dpop_nonce,
         caps: resource.caps.clone(),
+        exposed: resource.exposed.clone(),
+        local_policies: local.collect::<Result<_, _>>()?,
     })
 }
 

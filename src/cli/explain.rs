@@ -17,6 +17,7 @@ use super::output::{self, Paint, Rows, Style, escaped};
 use super::{Outcome, Usage, opening, serve, token};
 use crate::config::{self, Config};
 use crate::decide::call::Call;
+use crate::decide::consult::Consulted;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::trace::{Check, Verdict, trace};
 use crate::facts::bonds::Bonds;
@@ -24,6 +25,7 @@ use crate::facts::ledger::Taken;
 use crate::facts::replay::Replay;
 use crate::facts::revocation::Revocations;
 use crate::facts::store::Store;
+use crate::model::hex::hex;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::head::Transport;
 use crate::policy::algebra::Basis;
@@ -81,6 +83,7 @@ impl Bench {
         let replay = Arc::new(Replay::new(limits.proofs, &key, None, bonds));
         let ledger = Arc::new(opening::look(&config)?);
         let facts = Store::new(&config, &revocations, &replay, &ledger, &serve::environment, None)?;
+        facts.only_ask();
         let facts = Arc::new(facts);
         let snapshot = Snapshot::build(config)?;
         facts.prime().await;
@@ -116,7 +119,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Outcome> {
 
 /// A request that comes now, on a connection that says nothing of itself.
 fn arrival() -> Arrival<'static> {
-    Arrival { transport: Transport::default(), certificate: None, now: clock::now() }
+    let transport = Transport::default();
+    Arrival { transport, certificate: None, client: None, now: clock::now() }
 }
 
 /// The head of the request as the gate would see it.
@@ -184,7 +188,9 @@ impl Told {
         };
         let detail = |(check, verdict)| match verdict {
             Verdict::Passed => (check, verdict, passed(check, judged)),
-            Verdict::Failed => (check, verdict, denial.map(failed)),
+            Verdict::Failed => {
+                (check, verdict, denial.map(|denial| failing(check, denial, judged)))
+            }
             Verdict::NotReached => (check, verdict, None),
         };
         let shape = denial.map(|denial| reject::of(denial.reason));
@@ -263,6 +269,33 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
+/// What stopped the decision, and what the policies that stopped it said.
+fn failing(check: Check, denial: Denial, judged: &Judgement<'_>) -> String {
+    let said = match check {
+        Check::Policies => consulted(judged, |one| one.carrier != GRANTS),
+        Check::Grants => consulted(judged, |one| one.carrier == GRANTS),
+        _ => None,
+    };
+    match said {
+        Some(said) => format!("{}: {said}", failed(denial)),
+        None => failed(denial),
+    }
+}
+
+/// What carries the policies of grants, in refusals and records.
+const GRANTS: &str = "authorization_details";
+
+/// The policies of some kind that were asked, and what each said.
+fn consulted(judged: &Judgement<'_>, is_meant: impl Fn(&Consulted) -> bool) -> Option<String> {
+    let said = |one: &Consulted| {
+        let name = one.id.as_deref().map_or_else(|| "inline".to_owned(), escaped);
+        let digest = hex(one.sha256.get(..4).unwrap_or_default());
+        format!("{} {name} (sha256 {digest}…, {}): {}", one.carrier, one.dialect, one.result)
+    };
+    let all: Vec<_> = judged.consulted.iter().filter(|one| is_meant(one)).map(said).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// The code of a refusal, and what it is about.
 pub(super) fn failed(denial: Denial) -> String {
     let about = denial.about.unwrap_or_default();
@@ -289,12 +322,13 @@ fn passed(check: Check, judged: &Judgement<'_>) -> Option<String> {
         Check::Dates => Some(format!("until {}", grant?.ends())),
         Check::Scope => Some(escaped(&grant?.claims().scope.join(" "))),
         Check::Grants => match judged.verdict.as_ref().map(Permit::ground) {
-            Ok(Ground::Granted(Basis::Entry(entry))) => {
+            Ok(Ground::Granted(Basis::Entry(entry) | Basis::Policy(entry))) => {
                 Some(format!("entry {entry} of authorization_details"))
             }
             Ok(Ground::Granted(Basis::Scopes)) => Some("the scopes suffice here".to_owned()),
             Ok(Ground::Granted(Basis::Boundaries) | Ground::Observed(_)) | Err(_) => None,
         },
+        Check::Policies => consulted(judged, |one| one.carrier != GRANTS),
         Check::Quantities => Some(counted(judged.reservation.as_ref()?.taken())),
         _ => None,
     }
@@ -368,7 +402,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         }
         Check::Scope => scope_to_change(judged, config),
         Check::Authentication => authentication_to_change(call),
-        Check::Policies => format!("`{about}` of the token: no policy can be had by that name"),
+        Check::Policies => policy_to_change(denial),
         Check::Grants => grant_to_change(denial, call),
         Check::Quantities => quantity_to_change(denial, judged),
         Check::Afterwards => "nothing: try again".to_owned(),
@@ -448,8 +482,8 @@ fn authentication_to_change(call: Option<&Call<'_>>) -> String {
 }
 
 fn grant_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
-    if denial.reason == Reason::PolicyLanguageUnknown {
-        return "the policy of the token: its language cannot be evaluated here".to_owned();
+    if denial.about == Some(GRANTS) {
+        return policy_to_change(denial);
     }
     if denial.reason == Reason::ArgumentsOutside {
         return "the arguments of the call: the token grants the operation with others".to_owned();
@@ -457,6 +491,40 @@ fn grant_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
     let action = call.and_then(|call| Some(&*call.entry().ok()?.action)).unwrap_or_default();
     let entry = json!({"type": "agent_operation", "operations": [{"action": action}]});
     format!("`authorization_details` of the token: it would need {}", escaped(&entry.to_string()))
+}
+
+/// What a policy refused, or why it could not be asked.
+fn policy_to_change(denial: Denial) -> String {
+    let about = denial.about.unwrap_or_default();
+    match denial.reason {
+        Reason::PoliciesTooMany => {
+            "the token: more than 16 policies bear on the operation".to_owned()
+        }
+        Reason::PolicyUnbound => format!(
+            "`{about}` of the token: give it a digest, or set `issuer.policies.unbound = \"pin\"`"
+        ),
+        Reason::PolicyDigestMismatch => {
+            format!("the text behind `{about}`: it is not the one that was consented to")
+        }
+        Reason::PolicyUnresolvable => format!(
+            "`{about}` of the token: nothing by that name in `policies.directory`, nor where \
+             `issuer.policies` allows to ask"
+        ),
+        Reason::PolicyUnavailable => {
+            format!("the server that has the policy of `{about}`: try again")
+        }
+        Reason::PolicyLanguageUnknown => {
+            format!(
+                "the policy of `{about}`: its language is not one of `issuer.policies.languages`"
+            )
+        }
+        Reason::PolicyNotAdmitted => {
+            format!(
+                "the text of the policy of `{about}`: `opgate policy check` says what is wrong with it"
+            )
+        }
+        _ => format!("the call, or the policy of `{about}`: it does not say yes to this call"),
+    }
 }
 
 fn quoted(names: &[Box<str>]) -> String {

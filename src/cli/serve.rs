@@ -32,6 +32,7 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::signal::Signal;
 use crate::runtime::tasks::{self, Drain, Shutdown};
 use crate::runtime::telemetry;
+use crate::state::policies;
 
 /// How often files are looked at for changes. Looking at content, and not asking the kernel for
 /// events, sees every way of replacing a file, also through a chain of links or on a network disk.
@@ -292,8 +293,8 @@ impl Engine {
         }
     }
 
-    /// A digest of the configuration and of the files that upstreams and the gate's own questions to
-    /// issuers are built from.
+    /// A digest of the configuration and of the files that upstreams, policies and the gate's own questions
+    /// to issuers are built from.
     fn fingerprint(&self) -> Vec<u8> {
         let config = Arc::clone(&self.serving.load().snapshot.config);
         let mut files = vec![self.file.clone()];
@@ -318,8 +319,14 @@ impl Engine {
             files.extend(introspection.authentication.files().map(Path::to_owned));
         }
         files.extend(config.resources.iter().filter_map(|resource| resource.openapi.clone()));
+        let named = config.policies.directory.as_deref().map(policies::files);
+        files.extend(named.and_then(Result::ok).into_iter().flatten());
+        let local = config.resources.iter().flat_map(|resource| &resource.local_policies);
+        files.extend(local.map(|policy| policy.file.clone()));
         let mut all = digest::Context::new(&digest::SHA256);
         for file in files {
+            // A file that was renamed is another policy.
+            all.update(file.as_os_str().as_encoded_bytes());
             all.update(
                 digest::digest(&digest::SHA256, &fs::read(file).unwrap_or_default()).as_ref(),
             );

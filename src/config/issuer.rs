@@ -8,7 +8,7 @@ use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{IssuerConfig, KeySource};
+use super::{IssuerConfig, KeySource, policies};
 use crate::token::delegation::presenter::MAX_BEARER_LIFETIME;
 use crate::token::keys::MAX_KEYS;
 use crate::token::trust::{Algorithm, Countersigned, Delegations, Issuer, Profile};
@@ -34,8 +34,14 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     let keys = keys(section, into);
     let binding_service = binding_service(section, into);
     let ca = into.file(section, "ca");
-    let fetches =
-        ["binding_service", "revocation_feed", "introspection", "status", "status_list_hosts"];
+    let fetches = [
+        "binding_service",
+        "policies",
+        "revocation_feed",
+        "introspection",
+        "status",
+        "status_list_hosts",
+    ];
     let fetches = fetches.iter().any(|key| section.has(key));
     if ca.is_some() && matches!(keys, KeySource::File(_)) && !fetches {
         let place = section.place_of("ca");
@@ -44,6 +50,7 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     }
     check_workloads(section, profile, into);
     let (trusted_liveness, liveness) = liveness(section, id.as_deref(), into);
+    let (trusted_policies, policies) = policies::of_issuer(section, id.as_deref(), profile, into);
     let types = section.texts("allow_typ");
     let allows = |typ: &str| types.iter().any(|(text, _)| *text == typ);
     let by_profile = profile == Profile::OpenAgentAuth && !section.has("allow_typ");
@@ -66,12 +73,14 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
         has_binding_service: binding_service.is_some(),
         agents: texts(section, "agents"),
         liveness: trusted_liveness,
+        policies: trusted_policies,
+        kept_claims: Vec::new(),
         delegation,
     };
     let refresh = section.duration("refresh");
     let trust = Arc::new(trust);
     let most_keys = MAX_KEYS;
-    Some(IssuerConfig { trust, keys, most_keys, refresh, binding_service, ca, liveness })
+    Some(IssuerConfig { trust, keys, most_keys, refresh, binding_service, ca, liveness, policies })
 }
 
 fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {

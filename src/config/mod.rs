@@ -13,6 +13,7 @@ mod load;
 mod openapi;
 mod operation;
 mod parse;
+mod policies;
 pub mod problem;
 mod raw;
 mod reading;
@@ -27,6 +28,8 @@ mod workload;
 
 pub use load::load;
 pub use parse::parse;
+pub use policies::{LocalPolicy, Policies, PolicySource};
+pub use upstream::{Credential, Health, Place, Target, Upstream};
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,6 +43,7 @@ use crate::model::confirmation;
 use crate::model::pattern::Pattern;
 use crate::model::template::Parameter;
 use crate::operation::catalog::BodyUse;
+use crate::policy::input::Exposed;
 use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
@@ -79,6 +83,8 @@ pub struct Config {
     pub resources: Vec<Resource>,
     /// `[audit]`
     pub audit: Audit,
+    /// `[policies]`
+    pub policies: Policies,
     /// `revocations.file`: the operator's own revocations.
     pub revocations: PathBuf,
     /// What works, and is probably not meant.
@@ -270,6 +276,8 @@ pub struct IssuerConfig {
     pub ca: Option<PathBuf>,
     /// Where it says that tokens were taken back.
     pub liveness: LivenessConfig,
+    /// `[issuer.policies]`: where the policies that its tokens name are asked for.
+    pub policies: PolicySource,
 }
 
 /// Where an issuer says that tokens were taken back.
@@ -357,85 +365,6 @@ impl ClientAuthentication {
     }
 }
 
-/// `[[upstream]]`: where permitted calls go.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// `name`: how resources refer to it.
-    pub name: Box<str>,
-    /// `url`: one or several addresses that serve the same.
-    pub targets: Vec<Target>,
-    /// `http2`: speak HTTP/2 to it (over TLS by ALPN, else with prior knowledge).
-    pub http2: bool,
-    /// `ca`: roots for its TLS certificate, instead of the machine's.
-    pub ca: Option<PathBuf>,
-    /// `client_certificate` and `client_key`: shown to the upstream.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// `host`: the `Host` sent; the target's authority where it is not set.
-    pub host: Option<Box<str>>,
-    /// `credential`: the tool's own, which the agent never holds.
-    pub credential: Option<Credential>,
-    /// `connections`: open at one time to one address.
-    pub connections: usize,
-    /// `queue_timeout`: how long a call waits for a free connection.
-    pub queue_timeout: Duration,
-    /// `connect_timeout`: for one connection attempt, TLS included.
-    pub connect_timeout: Duration,
-    /// `response_timeout`: from the end of the request to the head of the response.
-    pub response_timeout: Duration,
-    /// `idle_timeout`: how long a connection is kept unused.
-    pub idle_timeout: Duration,
-    /// `max_age`: how long a connection is used at all.
-    pub max_age: Duration,
-    /// `health`: active checks, when there are any.
-    pub health: Option<Health>,
-    /// `eject_after`: consecutive failures after which an address is left out for a while.
-    pub eject_after: u32,
-    /// `eject_for`: how long an address is left out.
-    pub eject_for: Duration,
-}
-
-/// One address of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Whether the connection is TLS.
-    pub secure: bool,
-    /// Host and port, or a socket.
-    pub place: Place,
-    /// The path before that of every request, without a trailing slash; empty where there is none.
-    pub prefix: Box<str>,
-}
-
-/// Where a target is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A name or address, and a port.
-    Host(Box<str>, u16),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-/// `upstream.health`: a request that shows whether an address is fit.
-#[derive(Clone, Debug)]
-pub struct Health {
-    /// `path`: asked with GET; a status below 400 is fit.
-    pub path: Box<str>,
-    /// `interval` between two checks.
-    pub interval: Duration,
-    /// `timeout` of one check.
-    pub timeout: Duration,
-}
-
-/// `upstream.credential`: a header that the gate adds.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// `header`: its name.
-    pub header: http::HeaderName,
-    /// `scheme`: what stands before the secret, with one space between.
-    pub scheme: Option<Box<str>>,
-    /// `secret`: read at load, and anew when the file changes.
-    pub secret: secret::Reference,
-}
-
 /// `[[resource]]`: one API behind the gate (RFC 9728).
 #[derive(Debug)]
 pub struct Resource {
@@ -499,6 +428,10 @@ pub struct Resource {
     pub insufficient_authorization_status: http::StatusCode,
     /// `guidance`
     pub guidance: Guidance,
+    /// `user_claims`, `token_claims`, `policy_headers`: what policies may be told of a call.
+    pub exposed: Exposed,
+    /// `[[resource.local_policy]]`, in file order.
+    pub local_policies: Vec<LocalPolicy>,
     /// `documentation`, for metadata.
     pub documentation: Option<Box<str>>,
     /// `openapi`: the document that further operations come from.

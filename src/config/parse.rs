@@ -9,7 +9,7 @@ use super::problem::{Place, Problems};
 use super::raw::{self, Section};
 use super::reading::{Names, Reading, Showable};
 use super::{
-    Config, Gate, audit, gate, issuer, resource, revocations, signers, upstream, workload,
+    Config, Gate, audit, gate, issuer, policies, resource, revocations, signers, upstream, workload,
 };
 use crate::model::hex::hex;
 
@@ -76,18 +76,20 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     }
     let audit = audit::audit(file, into)?;
     let revocations = revocations::file(file, &audit, into);
+    let policies = policies::policies(file, &audit, into);
     Some(Config {
         digest: digest(text, &into.documents),
         gate: gate?,
         limits,
         admin,
-        issuers: issuers?,
+        issuers: policies::keep_claims(issuers?, resources.as_deref().unwrap_or_default()),
         workload_issuers: workload_issuers?,
         agent_directories: agent_directories?,
         prompt_issuers: prompt_issuers?,
         upstreams: upstreams?.into_iter().map(Arc::new).collect(),
         resources: resources?,
         audit,
+        policies,
         revocations,
         warnings: Vec::new(),
     })

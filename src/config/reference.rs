@@ -96,6 +96,7 @@ pub const KEYS: &[Key] = &[
     key("", "upstream", Tables("upstream"), Required, "Where permitted calls go; at least one."),
     key("", "resource", Tables("resource"), Required, "The APIs behind the gate; at least one."),
     key("", "audit", Table("audit"), Without("every key has its default"), "The journal of decisions."),
+    key("", "policies", Table("policies"), Without("every key has its default"), "The operator's policies that tokens may name, and what is kept of others."),
     key("", "revocations", Table("revocations"), Without("every key has its default"), "What the operator revokes at this gate: `opgate revoke`."),
 
     key("gate", "listen", OneOrMore("endpoint"), Required, "Address and port, or `unix:/path`; one or several. Required, because which network is served is the operator's decision."),
@@ -162,6 +163,7 @@ pub const KEYS: &[Key] = &[
     key("issuer", "revocation_interval", Duration(100, HOUR), Default("2s"), "Between two polls of the feed. Two seconds, because whoever revokes is in a hurry; an unchanged feed is not sent again."),
     key("issuer", "revocation_max_age", Duration(SECOND, DAY), Default("30s"), "How long the feed may have been out of reach before the issuer's tokens are refused (503). Longer than a restart, shorter than a theft."),
     key("issuer", "introspection", Table("issuer.introspection"), Without("none"), "Where it is asked whether a token is active (RFC 7662)."),
+    key("issuer", "policies", Table("issuer.policies"), Without("every key has its default"), "What is made of the policies that its tokens carry and name, and where they are asked for."),
     key("issuer", "delegation", Table("issuer.delegation"), Without("tokens with a delegation chain are refused"), "Accept delegation chains in its tokens; `{}` takes every default. Not by default, because a chain must die with any of its hops: it needs `introspection`, a `revocation_feed`, `status = \"required\"`, or a `max_lifetime` of `15m` or less."),
 
     key("issuer.introspection", "endpoint", Text("URL"), Required, "`https`, or `http` on a loopback host."),
@@ -174,6 +176,17 @@ pub const KEYS: &[Key] = &[
     key("issuer.introspection", "cache", Duration(0, MINUTE), Default("10s"), "How long an answer is taken without asking again, at most 60s: what a revocation may take to be felt. Ten seconds spare the issuer nine calls in ten of a busy agent."),
     key("issuer.introspection.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
     key("issuer.introspection.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
+
+    key("issuer.policies", "languages", Choices(&["rego", "cedar"]), Default("[\"rego\"]"), "What its policies may be written in. Rego, the one language that the drafts register; `cedar` needs a build with that feature."),
+    key("issuer.policies", "rego_v0", Switch, Without("off; on with `profile = \"open-agent-auth\"`"), "Also read policies as Rego was written before version 1. Off, because the two can mean different things."),
+    key("issuer.policies", "input", Choice(&["standard", "draft-flat", "open-agent-auth"]), Without("`standard`; the profile's own with `profile = \"open-agent-auth\"`"), "The form in which its policies are told of a call. `draft-flat` puts arguments at the top too, where the drafts' examples look for them. Standard, because a caller could otherwise give any name a value."),
+    key("issuer.policies", "unbound", Choice(&["refuse", "pin"]), Without("`refuse`; `pin` with `profile = \"open-agent-auth\"`"), "What becomes of a policy that a token names without a digest: `pin` takes the first text behind the name and no other for as long as a token can mean it. Refuse, because whoever can change the text gives tokens another power."),
+    key("issuer.policies", "endpoint", Text("URL"), Without("no registry"), "The registry that knows its policies by name: `GET` below it with the name, or as the profile asks. `https`, or `http` on a loopback host."),
+    key("issuer.policies", "origins", Texts("origin"), Default("[]"), "Where its policies may be fetched from beside its own origin: `https`, or `http` on a loopback host. What is written here may lie in a private network; its own origin may not, unless it is written here too."),
+    key("issuer.policies", "secret", Table("issuer.policies.secret"), Without("nothing is shown"), "A bearer token for whoever is asked for policies; exactly one of `file` and `env`."),
+    key("issuer.policies", "refresh", Duration(SECOND, DAY), Default("1m"), "How long the text behind a pinned name is believed to be unchanged. A minute, as for other answers; a text that a digest ties to its token is never asked for again."),
+    key("issuer.policies.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
+    key("issuer.policies.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
 
     key("issuer.delegation", "max_depth", Count(1, 8), Default("5"), "The most hops after the first agent. Each is one more signature to verify and one more agent to trust."),
     key("issuer.delegation", "max_age", Duration(SECOND, 365 * DAY), Default("24h"), "How long before `iat` the first delegation may lie. A day, as for tokens."),
@@ -250,6 +263,10 @@ pub const KEYS: &[Key] = &[
     key("resource", "mode", Choice(&["enforce", "observe"]), Default("enforce"), "`observe` decides and records, and forwards whatever the decision was. Enforce, because a gate that lets everything through must be asked for."),
     key("resource", "authorization", Choice(&["policy", "scope"]), Default("policy"), "`policy` needs a grant or policy that covers the operation, `scope` lets the scopes suffice. Policy, because a scope is coarser than what a person consented to."),
     key("resource", "scopes", Texts("scope"), Default("[]"), "Required of every operation. None, because grants are finer."),
+    key("resource", "local_policy", Tables("resource.local_policy"), Without("none"), "Policies of the operator's own, each of which must allow every call, whatever its token says."),
+    key("resource", "user_claims", Texts("name"), Default("[]"), "Claims of the token that policies see under `input.user`. None, because what a policy may see can stand in a refusal's reach."),
+    key("resource", "token_claims", Texts("name"), Default("[]"), "Claims of the token that policies see under `input.token.claims`. None, as for `user_claims`."),
+    key("resource", "policy_headers", Texts("header name"), Default("[]"), "Headers of the request that policies see. None, because a caller can write any; those that carry credentials are never shown."),
     key("resource", "evidence", Choice(&["ignore", "verify_if_present", "required"]), Default("verify_if_present"), "The recorded confirmation of the person: `required` refuses a token without one and says that a new consent is needed. If present, because most issuers record none; what is there must be right."),
     key("resource", "evidence_max_age", Duration(SECOND, 365 * DAY), Without("any age"), "How long ago the person may have confirmed."),
     key("resource", "evidence_reuse", Choice(&["record", "refuse"]), Default("record"), "What is done with evidence that was seen with another person, client or policy within `limits.evidence_memory`: its signature names none of them. Recorded, because an issuer may let a refreshed token carry less. Delegated tokens must agree in the person alone."),
@@ -278,6 +295,9 @@ pub const KEYS: &[Key] = &[
     key("resource", "operation", Tables("resource.operation"), Without("those of `openapi`"), "The operations; what is neither listed nor in `openapi` is denied. An operation that is in both has the scopes and demands that are written here."),
     key("resource", "deny", Tables("resource.deny"), Without("nothing"), "Denied whatever a token says."),
     key("resource", "cap", Tables("resource.cap"), Without("nothing"), "How often, how many at one time, and how much in all. At most 8."),
+
+    key("resource.local_policy", "file", Text("path"), Required, "The policy: `….rego` or `….cedar`; reloaded when it changes."),
+    key("resource.local_policy", "entry_point", Text("name"), Default("allow"), "The rule that decides. The one that the drafts name."),
 
     key("resource.guidance", "enabled", Switch, Default("true"), "Whether anything is said. On, because an agent that knows what it lacks can ask for exactly that."),
     key("resource.guidance", "profile_uri", Text("URL"), Without("none"), "The profile that tokens follow."),
@@ -321,6 +341,9 @@ pub const KEYS: &[Key] = &[
     key("audit", "tag_key", Table("audit.tag_key"), Without("made in the directory"), "The key of keyed hashes of personal values; exactly one of `file` and `env`. Share it between gates to recognize a subject across their logs."),
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),
     key("audit.tag_key", "env", Text("variable"), Without("`file`"), "An environment variable."),
+
+    key("policies", "directory", Text("path"), Without("none"), "A directory of policies that tokens may name, asked before any server: `NAME.rego` and `NAME.cedar` by name and by digest, `NAME.json` as a registry's record; reloaded when one changes."),
+    key("policies", "pins", Text("path"), Without("`policy-pins` in the audit directory"), "The file that says which text each name without a digest was first seen with."),
 
     key("revocations", "file", Text("path"), Without("`revocations` in the audit directory"), "Where they are kept; made when it is not there. Beside the audit log, because both must outlive the process."),
 ];

@@ -7,7 +7,10 @@ use super::raw::Section;
 use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, operation};
+use super::{
+    Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, operation, policies,
+};
+use crate::policy::input::Exposed;
 use crate::token::confirmation::Demands;
 use crate::token::trust::Profile;
 
@@ -28,13 +31,16 @@ pub(super) fn resources(
                 .text("upstream")
                 .and_then(|(name, place)| upstreams.find(name, &place, "`[[upstream]]`", into));
             let accepted = accepted(section, issuers, into);
-            let opaque = opaque_issuer(section, accepted.as_deref(), issuers, into);
+            let opaque_issuer = opaque_issuer(section, accepted.as_deref(), issuers, into);
             let chain_as = chain_as(section, issuers, into);
             if let Some(accepted) = &accepted {
                 authorization_servers(section, accepted, issuers, into);
             }
+            let exposed = policies::exposed(section, into);
+            let guidance = guidance(&section.table("guidance"), into);
+            let local_policies = policies::local(section, into);
             let resource = resource(section, identity, upstream, accepted.zip(chain_as), into)?;
-            Some(Resource { opaque_issuer: opaque, ..resource })
+            Some(Resource { opaque_issuer, guidance, exposed, local_policies, ..resource })
         })
         .collect();
     read.into_iter().collect()
@@ -61,7 +67,6 @@ fn resource(
     let (token_header, place) = section.text_or_default("token_header");
     let token_header = into.take(&place, value::header(token_header));
     let documentation = into.one(section, "documentation", link);
-    let guidance = guidance(&section.table("guidance"), into);
     let authentication = operation::authentication(section, None, into);
     let confirmation = operation::confirmation(section, None, into);
     let rules = operation::rules(section, &authentication, &confirmation, into);
@@ -104,7 +109,9 @@ fn resource(
         strip: strip.into_iter().map(|(name, _)| name).collect(),
         identity_headers: section.switch("identity_headers"),
         insufficient_authorization_status: insufficient_authorization(section),
-        guidance,
+        guidance: Guidance::default(),
+        exposed: Exposed::default(),
+        local_policies: Vec::new(),
         documentation,
         openapi: rules.document,
         operations: rules.operations,

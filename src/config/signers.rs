@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::value::{self, Wrong};
-use super::{IssuerConfig, KeySource, LivenessConfig, issuer, workload};
+use super::{IssuerConfig, KeySource, LivenessConfig, PolicySource, issuer, workload};
 use crate::token::keys::{MAX_AGENT_KEYS, MAX_KEYS};
 use crate::token::trust::{Algorithm, Issuer, Profile};
 
@@ -52,6 +52,7 @@ impl Keyed {
                 feed: None,
                 introspection: None,
             },
+            policies: PolicySource::default(),
         }
     }
 }

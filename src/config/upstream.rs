@@ -1,9 +1,91 @@
 //! `[[upstream]]`: where permitted calls go.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use super::raw::Section;
 use super::reading::{Reading, Seen};
+use super::secret;
 use super::value::{self, Wrong};
-use super::{Credential, Health, Upstream};
+
+/// `[[upstream]]`: where permitted calls go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// `name`: how resources refer to it.
+    pub name: Box<str>,
+    /// `url`: one or several addresses that serve the same.
+    pub targets: Vec<Target>,
+    /// `http2`: speak HTTP/2 to it (over TLS by ALPN, else with prior knowledge).
+    pub http2: bool,
+    /// `ca`: roots for its TLS certificate, instead of the machine's.
+    pub ca: Option<PathBuf>,
+    /// `client_certificate` and `client_key`: shown to the upstream.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// `host`: the `Host` sent; the target's authority where it is not set.
+    pub host: Option<Box<str>>,
+    /// `credential`: the tool's own, which the agent never holds.
+    pub credential: Option<Credential>,
+    /// `connections`: open at one time to one address.
+    pub connections: usize,
+    /// `queue_timeout`: how long a call waits for a free connection.
+    pub queue_timeout: Duration,
+    /// `connect_timeout`: for one connection attempt, TLS included.
+    pub connect_timeout: Duration,
+    /// `response_timeout`: from the end of the request to the head of the response.
+    pub response_timeout: Duration,
+    /// `idle_timeout`: how long a connection is kept unused.
+    pub idle_timeout: Duration,
+    /// `max_age`: how long a connection is used at all.
+    pub max_age: Duration,
+    /// `health`: active checks, when there are any.
+    pub health: Option<Health>,
+    /// `eject_after`: consecutive failures after which an address is left out for a while.
+    pub eject_after: u32,
+    /// `eject_for`: how long an address is left out.
+    pub eject_for: Duration,
+}
+
+/// One address of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whether the connection is TLS.
+    pub secure: bool,
+    /// Host and port, or a socket.
+    pub place: Place,
+    /// The path before that of every request, without a trailing slash; empty where there is none.
+    pub prefix: Box<str>,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A name or address, and a port.
+    Host(Box<str>, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// `upstream.health`: a request that shows whether an address is fit.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// `path`: asked with GET; a status below 400 is fit.
+    pub path: Box<str>,
+    /// `interval` between two checks.
+    pub interval: Duration,
+    /// `timeout` of one check.
+    pub timeout: Duration,
+}
+
+/// `upstream.credential`: a header that the gate adds.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// `header`: its name.
+    pub header: http::HeaderName,
+    /// `scheme`: what stands before the secret, with one space between.
+    pub scheme: Option<Box<str>>,
+    /// `secret`: read at load, and anew when the file changes.
+    pub secret: secret::Reference,
+}
 
 /// `None` where one is wrong.
 pub(super) fn upstreams(tables: &[Section<'_>], into: &mut Reading<'_>) -> Option<Vec<Upstream>> {

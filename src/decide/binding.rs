@@ -128,9 +128,10 @@ mod tests {
 
     use super::*;
     use crate::cli::keys::SigningKey;
-    use crate::decide::facts::Known;
+    use crate::decide::facts::{Known, Policies};
     use crate::decide::world::World;
     use crate::model::presented::Presented;
+    use crate::policy::library::Library;
     use crate::token::keys::KeySet;
     use crate::token::revocation::Set;
     use crate::token::signers::IssuerAlone;
@@ -200,6 +201,7 @@ mod tests {
         exhausted: &[Need],
     ) -> Result<(), Stop> {
         let world = World { issuers: vec![Arc::clone(grant.issuer())], ..World::default() };
+        let library = Library::default();
         let facts = Facts {
             world: &world,
             known: &Known::default(),
@@ -209,6 +211,7 @@ mod tests {
             remembered: None,
             binding,
             exhausted,
+            policies: Policies::of(&library),
         };
         let presenter = Presenter { workload: workload.map(Into::into), ..Presenter::default() };
         check(grant, &presenter, &facts)

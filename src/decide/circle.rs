@@ -4,6 +4,7 @@ use super::call::Call;
 use super::facts::{Facts, Stop};
 use super::world::Signatory;
 use crate::model::need::Need;
+use crate::model::reason::{Denial, Reason};
 use crate::token::signers::{Role, Signers, Trusted};
 use crate::token::trust::Issuer;
 use crate::token::verify::Halt;
@@ -69,6 +70,8 @@ impl Circle<'_> {
         let keys = self.facts.obtained(index).map_err(|stop| match stop {
             Stop::Need(need) => Halt::Need(need),
             Stop::Refuse(denial) => Halt::Refuse(denial),
+            // Keys are looked up without asking any policy.
+            Stop::Policies(_) => Halt::Refuse(Denial::about(Reason::KeysUnavailable, "jwks")),
         })?;
         let newer = (!self.facts.keys_are_newest(index)).then_some(Need::NewerKeys(index));
         Ok(Trusted { algorithms: &issuer.algorithms, keys, newer })

@@ -9,6 +9,8 @@ use super::world::World;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::policy::engine::Evaluation;
+use crate::policy::library::{Lack, Library, Long};
 use crate::token::feed::Feed;
 use crate::token::grant::Grant;
 use crate::token::introspection::Introspected;
@@ -23,6 +25,8 @@ use crate::token::trust::Issuer;
 pub enum Stop {
     /// It lacks a fact that the world may have.
     Need(Need),
+    /// It lacks these of the policies that it must ask.
+    Policies(Vec<Lack>),
     /// The call is refused.
     Refuse(Denial),
 }
@@ -146,6 +150,26 @@ pub struct Facts<'a> {
     pub binding: Option<&'a Answer>,
     /// Needs that the world has tried to meet for this call and will not try again.
     pub exhausted: &'a [Need],
+    /// What is known of policies.
+    pub policies: Policies<'a>,
+}
+
+/// What is known of policies, and how they may be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Policies<'a> {
+    /// Texts, pins, and what is compiled.
+    pub library: &'a Library,
+    /// What the world has tried to do for this call and will not try again.
+    pub tried: &'a [Lack],
+    /// What policies said that needed more steps than a thread that serves grants.
+    pub answered: &'a [(Long, Evaluation)],
+}
+
+impl<'a> Policies<'a> {
+    /// Those of `library`, of which nothing was tried so far.
+    pub const fn of(library: &'a Library) -> Self {
+        Self { library, tried: &[], answered: &[] }
+    }
 }
 
 impl<'a> Facts<'a> {

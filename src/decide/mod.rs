@@ -11,6 +11,7 @@ pub mod admit;
 pub mod binding;
 pub mod call;
 mod circle;
+pub mod consult;
 pub mod facts;
 pub mod permit;
 pub mod proofs;
@@ -22,12 +23,12 @@ use std::sync::Arc;
 
 use self::call::Call;
 use self::circle::Circle;
+use self::consult::{Consultation, Consulted, Question};
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::body::Body;
 use crate::model::need::{Need, Obligation};
 use crate::model::reason::{Denial, Reason};
-use crate::model::time::Timestamp;
 use crate::operation::catalog::BodyUse;
 use crate::policy::algebra;
 use crate::policy::quantities::Charge;
@@ -118,7 +119,8 @@ pub fn judges_body(call: &Call<'_>, grant: &Grant) -> bool {
         BodyUse::Json => true,
         BodyUse::Stream => false,
         BodyUse::WhenNeeded => {
-            call.resource().caps_on(&entry.action).any(|cap| cap.reads_body())
+            !call.resource().local_policies.is_empty()
+                || call.resource().caps_on(&entry.action).any(|cap| cap.reads_body())
                 || algebra::judges_body(grant, &call.operation(entry, None))
         }
     }
@@ -142,17 +144,21 @@ pub fn charges(
     caps.map(|cap| cap.charge(&operation, grant, &parties)).collect()
 }
 
+/// What a decision came to, and which policies were asked on the way.
+#[derive(Debug)]
+pub struct Decided {
+    /// Whether the call may be forwarded.
+    pub verdict: Result<Permit, Denial>,
+    /// The policies that were asked, in order.
+    pub consulted: Vec<Consulted>,
+}
+
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).
 ///
 /// What the presenter has proven once is an obligation of the permit: a call that is refused here does
 /// not use its proof up.
-pub fn authorize(
-    call: &Call<'_>,
-    grant: &Grant,
-    presenter: &Presenter,
-    body: Option<&Body>,
-    now: Timestamp,
-) -> Result<Permit, Denial> {
+pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, Stop> {
+    let Question { call, grant, presenter, body, .. } = *question;
     let resource = call.resource();
     let entry = call.entry()?;
     let operation = call.operation(entry, body);
@@ -161,17 +167,29 @@ pub fn authorize(
         resource_scopes: &resource.scopes,
         operation_scopes: &entry.scopes,
         authentication: &entry.authentication,
-        now,
+        now: facts.now,
         scopes_suffice: resource.scopes_suffice,
+        local_policies: resource.local_policies.len(),
     };
-    let basis = algebra::decide(&demand, grant, &operation)?;
+    let mut policies = Consultation::new(question, &operation, facts);
+    let basis = algebra::decide(&demand, grant, &operation, &mut policies);
     // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
-    grant.evidence().suffices(&entry.confirmation, now)?;
-    let must_fit = entry.confirmation.refuse_reuse;
-    let bond = grant.evidence().bond(&entry.confirmation);
-    let bond = bond.map(|bond| Obligation::Bond { bond, must_fit });
-    // Evidence comes first: a call that it refuses does not use its proof up.
-    let proofs = presenter.first_uses().map(Obligation::FirstUse);
-    let obligations = bond.into_iter().chain(proofs).collect();
-    Ok(Permit::granted(basis, grant.ends(), obligations))
+    let confirmed = basis.and_then(|basis| {
+        grant.evidence().suffices(&entry.confirmation, facts.now)?;
+        Ok(basis)
+    });
+    let verdict = match confirmed {
+        Ok(basis) => {
+            let must_fit = entry.confirmation.refuse_reuse;
+            let bond = grant.evidence().bond(&entry.confirmation);
+            let bond = bond.map(|bond| Obligation::Bond { bond, must_fit });
+            // Evidence comes first: a call that it refuses does not use its proof up.
+            let proofs = presenter.first_uses().map(Obligation::FirstUse);
+            let obligations = bond.into_iter().chain(proofs).collect();
+            Ok(Permit::granted(basis, grant.ends(), obligations))
+        }
+        Err(Stop::Refuse(denial)) => Err(denial),
+        Err(lacking) => return Err(lacking),
+    };
+    Ok(Decided { verdict, consulted: policies.into_log() })
 }

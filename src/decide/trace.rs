@@ -138,6 +138,7 @@ impl Check {
         let is_about_issuer = denial.about == Some("iss");
         // A chain that is too long is refused before any signature is looked at.
         let is_about_depth = denial.about == Some("D1");
+        let is_about_grant = denial.about == Some("authorization_details");
         match denial.reason {
             Reason::AuthorityUnknown
             | Reason::HeaderDuplicate
@@ -209,11 +210,39 @@ impl Check {
             Reason::OverlayDenied => Self::Overlay,
             Reason::ScopeMissing => Self::Scope,
             Reason::AuthenticationInsufficient => Self::Authentication,
-            Reason::PolicyUnresolvable => Self::Policies,
-            Reason::ArgumentsOutside
-            | Reason::NoApplicableGrant
-            | Reason::NoOperationPolicy
-            | Reason::PolicyLanguageUnknown => Self::Grants,
+            // What fails in a grant, once every boundary has held, says so.
+            Reason::ArgumentsOutside | Reason::NoApplicableGrant | Reason::NoOperationPolicy => {
+                Self::Grants
+            }
+            Reason::PolicyBudget
+            | Reason::PolicyDenied
+            | Reason::PolicyDigestMismatch
+            | Reason::PolicyEngineFailed
+            | Reason::PolicyLanguageUnknown
+            | Reason::PolicyNonBoolean
+            | Reason::PolicyNotAdmitted
+            | Reason::PolicyTimeout
+            | Reason::PolicyUnavailable
+            | Reason::PolicyUnbound
+            | Reason::PolicyUndefined
+            | Reason::PolicyUnresolvable
+                if is_about_grant =>
+            {
+                Self::Grants
+            }
+            Reason::PoliciesTooMany
+            | Reason::PolicyBudget
+            | Reason::PolicyDenied
+            | Reason::PolicyDigestMismatch
+            | Reason::PolicyEngineFailed
+            | Reason::PolicyLanguageUnknown
+            | Reason::PolicyNonBoolean
+            | Reason::PolicyNotAdmitted
+            | Reason::PolicyTimeout
+            | Reason::PolicyUnavailable
+            | Reason::PolicyUnbound
+            | Reason::PolicyUndefined
+            | Reason::PolicyUnresolvable => Self::Policies,
             Reason::AuditOverloaded
             | Reason::AuditUnavailable
             | Reason::UpstreamFailed

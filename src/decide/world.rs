@@ -7,7 +7,10 @@ use http::{HeaderName, Method};
 
 use crate::operation::catalog::Catalog;
 use crate::operation::route::Routes;
+use crate::policy::engine::Policy;
+use crate::policy::input::Exposed;
 use crate::policy::quantities::Cap;
+use crate::policy::registry::Registry;
 use crate::token::confirmation::Demands;
 use crate::token::trust::{Algorithm, Issuer};
 use crate::token::workload::TrustDomain;
@@ -31,6 +34,10 @@ pub struct World {
     pub routes: Routes,
     /// The methods that some operation has.
     pub methods: HashSet<Method>,
+    /// The policies that the operator keeps for tokens to name.
+    pub registry: Registry,
+    /// The name of this gate in its records.
+    pub instance: Box<str>,
 }
 
 /// Somebody who signs what stands in tokens, and issues none.
@@ -86,6 +93,19 @@ pub struct Resource {
     pub dpop_nonce: bool,
     /// How often, how many at one time, and how much in all.
     pub caps: Vec<Arc<Cap>>,
+    /// What policies may be told of a call.
+    pub exposed: Exposed,
+    /// The operator's own policies, which bound whatever a token says.
+    pub local_policies: Vec<LocalPolicy>,
+}
+
+/// A policy of the operator's own.
+#[derive(Debug)]
+pub struct LocalPolicy {
+    /// The name of its file.
+    pub name: Box<str>,
+    /// It, compiled.
+    pub policy: Arc<Policy>,
 }
 
 impl World {

@@ -1,7 +1,7 @@
 //! Where the policy engines work when it takes long: on a few threads of their own, never on those that
 //! serve (`policy.md` §5, R-POL-007).
 //!
-//! A policy that ends within [`QUICK`] steps is evaluated where the request is; that is nearly all of them,
+//! A policy that ends within [`Limits::QUICK`] steps is evaluated where the request is; that is nearly all of them,
 //! and a thread hop would cost more than they do. What needs more, and every compilation, comes here. When
 //! all rooms are taken a request waits its turn, within its time, and is refused when that ends: policies
 //! that run on can only hold up each other.
@@ -15,10 +15,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::policy::cache::{Compiled, Policies};
-use crate::policy::engine::{Class, Evaluation, Failure, Input, Language, Limits, Policy, Source};
+use crate::policy::engine::{Evaluation, Failure, Input, Limits, Policy, Written};
 
-/// The steps that a policy may take on a thread that serves: about a quarter of a millisecond.
-pub const QUICK: u64 = 2_000;
 /// How long a request waits for one policy (§5). The steps end a policy before, on a machine that is not
 /// overloaded.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -26,31 +24,6 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const COMPILATION: Duration = Duration::from_secs(1);
 /// How many work at once. More would only take the processors from those that serve.
 const ROOMS: usize = 2;
-
-/// A text to be compiled, with everything of it owned.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// What it is written in.
-    pub language: Language,
-    /// Who wrote it.
-    pub class: Class,
-    /// The rule that decides.
-    pub entry_point: Box<str>,
-    /// It.
-    pub text: Arc<str>,
-}
-
-impl Written {
-    /// The text as the engine takes it.
-    pub fn source(&self) -> Source<'_> {
-        Source {
-            language: self.language,
-            class: self.class,
-            entry_point: &self.entry_point,
-            text: &self.text,
-        }
-    }
-}
 
 /// The rooms, and what was compiled in them.
 #[derive(Clone, Debug)]
@@ -60,15 +33,9 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Rooms that remember `capacity` compiled policies.
-    pub fn new(capacity: usize) -> Self {
-        let policies = Arc::new(Policies::new(capacity));
+    /// Rooms whose compiled policies are kept in `policies`.
+    pub fn new(policies: Arc<Policies>) -> Self {
         Self { policies, rooms: Arc::new(Semaphore::new(ROOMS)) }
-    }
-
-    /// What was compiled so far.
-    pub fn policies(&self) -> &Policies {
-        &self.policies
     }
 
     /// What becomes of `text`. None when it took too long: the work goes on, and who asks again later
@@ -83,7 +50,7 @@ impl Engines {
 
     /// Asks `policy` about `input`: here at first, and in a room when that does not suffice.
     pub async fn evaluate(&self, policy: &Arc<Policy>, input: &Input) -> Evaluation {
-        let quick = policy.evaluate(input, &Limits { steps: QUICK, stop: None });
+        let quick = policy.evaluate(input, &Limits { steps: Limits::QUICK, stop: None });
         if quick.outcome != Err(Failure::Budget) {
             return quick;
         }
@@ -136,7 +103,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::policy::engine::Verdict;
+    use crate::policy::engine::{Class, Language, Verdict};
 
     fn text(body: &str) -> Written {
         Written {
@@ -151,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn pol_007_policies_that_run_on_hold_up_only_each_other() {
-        let engines = Engines::new(16);
+        let engines = Engines::new(Arc::new(Policies::new(16)));
         let endless = engines.compiled(text(ENDLESS)).await.unwrap().unwrap();
         let quick = engines.compiled(text("allow if input.a")).await.unwrap().unwrap();
         let input = Input::new(json!({ "a": (0..200).collect::<Vec<_>>() }));
@@ -173,7 +140,7 @@ mod tests {
 
     #[tokio::test]
     async fn pol_025_one_text_is_compiled_once() {
-        let engines = Engines::new(16);
+        let engines = Engines::new(Arc::new(Policies::new(16)));
         let first = engines.compiled(text("allow := true")).await.unwrap().unwrap();
         for _ in 0..10_000 {
             let again = engines.compiled(text("allow := true")).await.unwrap().unwrap();
@@ -186,14 +153,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_needs_more_steps_than_a_serving_thread_grants_gets_them() {
-        let engines = Engines::new(16);
+        let engines = Engines::new(Arc::new(Policies::new(16)));
         let long = engines.compiled(text(
             "allow if count([1 | some i in input.a; some j in input.a; i > j]) == 4950",
         ));
         let long = long.await.unwrap().unwrap();
         let input = Input::new(json!({ "a": (0..100).collect::<Vec<_>>() }));
         let evaluation = engines.evaluate(&long, &input).await;
-        assert!(evaluation.steps > QUICK, "{}", evaluation.steps);
+        assert!(evaluation.steps > Limits::QUICK, "{}", evaluation.steps);
         assert!(matches!(evaluation.outcome, Ok(Verdict::True) | Err(Failure::Timeout)));
     }
 }

@@ -54,6 +54,12 @@ pub enum SetUpError {
     /// The secret cannot be read.
     #[error("the secret cannot be read")]
     Secret(#[from] SecretError),
+    /// The secret cannot stand in a header.
+    #[error("the secret has characters that no header can carry")]
+    Unsendable,
+    /// The pinned policies cannot be read.
+    #[error("the pinned policies cannot be read")]
+    Pins(#[from] super::pins::PinsError),
     /// The certificates cannot be used.
     #[error("the certificates cannot be used")]
     Tls(#[from] TlsError),

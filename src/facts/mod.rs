@@ -8,6 +8,8 @@ pub mod introspection;
 pub mod jwks;
 pub mod ledger;
 pub mod liveness;
+pub mod pins;
+pub mod policies;
 pub mod replay;
 pub mod revocation;
 pub mod store;

@@ -8,22 +8,27 @@ use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
 use super::bindings::Service;
+use super::engine::Engines;
 use super::introspection::SetUpError;
 use super::jwks::Source;
 use super::ledger::{Ledger, Reservation, Shortfall};
 use super::liveness::Liveness;
+use super::pins::Pins;
+use super::policies;
 use super::replay::Replay;
 use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
-use crate::decide::facts::{Facts, Heard, Keys, Known, Stop};
+use crate::decide::facts::{Facts, Heard, Keys, Known, Policies, Stop};
 use crate::decide::permit::Permit;
 use crate::decide::world::{Resource, World};
 use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::policy::engine::Evaluation;
+use crate::policy::library::{Lack, Library, Long};
 use crate::policy::quantities::Charge;
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
@@ -45,6 +50,14 @@ pub struct Store {
     sources: Vec<Source>,
     /// For each issuer its binding service, where it has one.
     bindings: Vec<Option<Service>>,
+    /// What is known of policies.
+    library: Arc<Library>,
+    /// For each issuer, where its policies are asked for.
+    policies: Vec<Arc<policies::Service>>,
+    /// The first text behind each name of a policy, which outlives every configuration.
+    pins: Arc<Pins>,
+    /// Where policies are compiled, and asked when that takes long.
+    engines: Engines,
     /// For each issuer, where it says that tokens were taken back.
     pub(super) liveness: Vec<Liveness>,
     /// The operator's own, which outlive every configuration.
@@ -58,6 +71,14 @@ pub struct Store {
     memo: Arc<Cache<[u8; 32], Arc<Grant>>>,
     /// When each issuer's keys were last obtained or confirmed.
     confirmed: ArcSwap<Vec<Option<Timestamp>>>,
+}
+
+/// What was tried for one step of one call.
+#[derive(Debug, Default)]
+struct Tried {
+    needs: Vec<Need>,
+    lacks: Vec<Lack>,
+    answered: Vec<(Long, Evaluation)>,
 }
 
 /// What the steps of one call are taken with.
@@ -94,8 +115,24 @@ impl Store {
             .map(|issuer| inherited(issuer).unwrap_or((Keys::Missing, Heard::default())))
             .unzip();
         let bindings = config.issuers.iter().map(binding_service).collect::<Result<_, _>>()?;
+        let policies =
+            config.issuers.iter().map(|issuer| policies::Service::new(issuer, environment));
+        let policies = policies.map(|service| service.map(Arc::new)).collect::<Result<_, _>>()?;
+        let library = Arc::new(match previous {
+            Some(previous) => previous.library.inherited(),
+            None => Library::default(),
+        });
+        let pins = match previous.filter(|previous| previous.pins.path() == config.policies.pins) {
+            Some(previous) => Arc::clone(&previous.pins),
+            None => Arc::new(Pins::read(&config.policies.pins)?),
+        };
+        library.set_pins(pins.all());
         Ok(Self {
             bindings,
+            engines: Engines::new(Arc::clone(&library.compiled)),
+            library,
+            policies,
+            pins,
             known: ArcSwap::from_pointee(Known { keys, heard, first_uses: replay.facts() }),
             memo: previous.map_or_else(
                 || Arc::new(Cache::new(config.limits.token_cache)),
@@ -144,11 +181,11 @@ impl Store {
         with: &Settling<'_>,
         step: impl Fn(&Facts<'_>) -> Result<T, Stop>,
     ) -> Result<T, Denial> {
-        match self.take(&step, with, &[]) {
+        match self.take(&step, with, &Tried::default()) {
             Ok(done) => Ok(done),
             Err(Stop::Refuse(denial)) => Err(denial),
             // Rare and large, so it takes no room in the call's future.
-            Err(Stop::Need(need)) => Box::pin(self.obtain(&step, with, need)).await,
+            Err(lacking) => Box::pin(self.obtain(&step, with, lacking)).await,
         }
     }
 
@@ -157,32 +194,96 @@ impl Store {
         &self,
         step: &impl Fn(&Facts<'_>) -> Result<T, Stop>,
         with: &Settling<'_>,
-        first: Need,
+        first: Stop,
     ) -> Result<T, Denial> {
-        let mut exhausted = Vec::new();
-        let mut need = first;
+        let mut tried = Tried::default();
+        let mut lacking = first;
         for _ in 1..MAX_ROUNDS {
-            self.meet(&need, with).await;
-            exhausted.push(need);
-            match self.take(step, with, &exhausted) {
+            match lacking {
+                Stop::Refuse(denial) => return Err(denial),
+                Stop::Need(need) => {
+                    self.meet(&need, with).await;
+                    tried.needs.push(need);
+                }
+                Stop::Policies(lacks) => {
+                    let answers = self.meet_lacks(&lacks, with.now).await;
+                    tried.answered.extend(answers);
+                    tried.lacks.extend(lacks);
+                }
+            }
+            match self.take(step, with, &tried) {
                 Ok(done) => return Ok(done),
-                Err(Stop::Refuse(denial)) => return Err(denial),
-                Err(Stop::Need(next)) => need = next,
+                Err(next) => lacking = next,
             }
         }
-        Err(Denial::about(Reason::KeysUnavailable, "jwks"))
+        Err(match lacking {
+            Stop::Refuse(denial) => denial,
+            Stop::Need(_) => Denial::about(Reason::KeysUnavailable, "jwks"),
+            Stop::Policies(_) => Denial::about(Reason::PolicyUnavailable, "rounds"),
+        })
+    }
+
+    /// Does what decisions about policies lack, all at the same time; and what policies said that were given
+    /// all their steps.
+    async fn meet_lacks(&self, lacks: &[Lack], now: Timestamp) -> Vec<(Long, Evaluation)> {
+        let mut work: JoinSet<Option<(Long, Evaluation)>> = JoinSet::new();
+        for lack in lacks.iter().cloned() {
+            let engines = self.engines.clone();
+            match lack {
+                Lack::Answer(long) => {
+                    work.spawn(async move {
+                        let evaluation = engines.evaluate(&long.policy, &long.input).await;
+                        Some((long, evaluation))
+                    });
+                }
+                Lack::Compiled(text) => {
+                    work.spawn(async move {
+                        drop(engines.compiled(text).await);
+                        None
+                    });
+                }
+                Lack::Pinned(name, pin) => {
+                    let pins = Arc::clone(&self.pins);
+                    work.spawn_blocking(move || {
+                        pins.pin_or_log(&name, pin, now);
+                        None
+                    });
+                }
+                Lack::Text(address, seen) => {
+                    let Some(service) = self.policies.get(address.issuer) else { continue };
+                    let (service, library) = (Arc::clone(service), Arc::clone(&self.library));
+                    work.spawn(async move {
+                        service.ask(&address, seen, &library).await;
+                        None
+                    });
+                }
+            }
+        }
+        let mut answers = Vec::new();
+        while let Some(done) = work.join_next().await {
+            answers.extend(done.ok().flatten());
+        }
+        if lacks.iter().any(|lack| matches!(lack, Lack::Pinned(..))) {
+            self.library.set_pins(self.pins.all());
+        }
+        answers
+    }
+
+    /// Keeps nothing from here on: for whoever only asks.
+    pub fn only_ask(&self) {
+        self.pins.only_ask();
     }
 
     fn take<T>(
         &self,
         step: &impl Fn(&Facts<'_>) -> Result<T, Stop>,
         with: &Settling<'_>,
-        exhausted: &[Need],
+        tried: &Tried,
     ) -> Result<T, Stop> {
         let (known, revoked) = (self.known.load(), self.revocations.current());
         let Settling { world, now, credentials, remembered } = *with;
         let introspected =
-            credentials.and_then(|presented| self.introspected(presented, exhausted));
+            credentials.and_then(|presented| self.introspected(presented, &tried.needs));
         let binding = remembered.and_then(|grant| self.binding(grant));
         step(&Facts {
             world,
@@ -192,7 +293,12 @@ impl Store {
             introspected: introspected.as_ref(),
             remembered,
             binding: binding.as_deref(),
-            exhausted,
+            exhausted: &tried.needs,
+            policies: Policies {
+                library: &self.library,
+                tried: &tried.lacks,
+                answered: &tried.answered,
+            },
         })
     }
 
@@ -221,9 +327,9 @@ impl Store {
             revoked::check(grant, facts)?;
             revoked::check_agents(grant, agents.iter(), facts)
         };
-        match self.take(&step, &with, &[]) {
+        match self.take(&step, &with, &Tried::default()) {
             Err(Stop::Refuse(denial)) => Err(denial),
-            Ok(()) | Err(Stop::Need(_)) => Ok(()),
+            Ok(()) | Err(Stop::Need(_) | Stop::Policies(_)) => Ok(()),
         }
     }
 

@@ -190,9 +190,31 @@ reasons! {
     NoOperationPolicy => "no_operation_policy",
     /// The operator denies this operation whatever a token says (403, no guidance).
     OverlayDenied => "overlay_denied",
+    /// More policies bear on the operation than one request may cost (403).
+    PoliciesTooMany => "policies_too_many",
+    /// A policy used up the steps that it may take (500).
+    PolicyBudget => "policy_budget",
+    /// A policy says no (403).
+    PolicyDenied => "policy_denied",
+    /// The text of a policy is not the one that was consented to (403).
+    PolicyDigestMismatch => "policy_digest_mismatch",
+    /// The engine failed on a policy (500).
+    PolicyEngineFailed => "policy_engine_failed",
     /// A policy that applies is written in a language that cannot be evaluated (500).
     PolicyLanguageUnknown => "policy_language_unknown",
-    /// A policy that the token names cannot be obtained (403).
+    /// A policy says something else than yes or no, which is no (403).
+    PolicyNonBoolean => "policy_non_boolean",
+    /// A policy uses what policies must not use, or is none (500).
+    PolicyNotAdmitted => "policy_not_admitted",
+    /// A policy was stopped because it took too long (500).
+    PolicyTimeout => "policy_timeout",
+    /// The server that has a policy gives no answer (503).
+    PolicyUnavailable => "policy_unavailable",
+    /// Nothing ties the text of a policy to the token that names it (403).
+    PolicyUnbound => "policy_unbound",
+    /// A policy has no value for this input, which is no (403).
+    PolicyUndefined => "policy_undefined",
+    /// A policy that the token names is nowhere that may be asked (403).
     PolicyUnresolvable => "policy_unresolvable",
     /// The token lacks a scope that the operation requires (403).
     ScopeMissing => "scope_missing",
@@ -296,7 +318,18 @@ impl Reason {
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy
             | Self::OverlayDenied
+            | Self::PoliciesTooMany
+            | Self::PolicyBudget
+            | Self::PolicyDenied
+            | Self::PolicyDigestMismatch
+            | Self::PolicyEngineFailed
             | Self::PolicyLanguageUnknown
+            | Self::PolicyNonBoolean
+            | Self::PolicyNotAdmitted
+            | Self::PolicyTimeout
+            | Self::PolicyUnavailable
+            | Self::PolicyUnbound
+            | Self::PolicyUndefined
             | Self::PolicyUnresolvable
             | Self::ScopeMissing => Stage::Operation,
             Self::UpstreamFailed

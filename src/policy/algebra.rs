@@ -8,15 +8,23 @@
 //!        ∧ (no grant entries ∨ some applicable entry is true)
 //!        ∧ (a grant or a boundary in the token ∨ the resource asks for scopes alone)
 //! ```
+//!
+//! What a policy says is asked of whoever calls: [`Ask`].
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use super::engine::Verdict;
+use super::record::is_error;
 use crate::model::authentication;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::details::{Entry, Rule};
 use crate::token::grant::{Boundary, Grant};
+use crate::token::policies::Policy;
+
+/// The most policies that may bear on one operation (`policy.md` §5).
+pub const MAX_POLICIES: usize = 16;
 
 /// What the operator demands for an operation, whatever a token says.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +41,8 @@ pub struct Demand<'a> {
     pub now: Timestamp,
     /// Whether the scopes suffice: the resource is `authorization = "scope"`.
     pub scopes_suffice: bool,
+    /// How many policies of the operator's own bound the resource.
+    pub local_policies: usize,
 }
 
 /// Why an operation is allowed.
@@ -42,46 +52,88 @@ pub enum Basis {
     Boundaries,
     /// The entry with this index in `authorization_details` applied.
     Entry(usize),
+    /// The policy of the entry with this index was true.
+    Policy(usize),
     /// The scopes sufficed.
     Scopes,
 }
 
+/// A policy that is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// One that the token carries or names as a boundary.
+    Boundary(&'a Boundary),
+    /// One of an entry that grants something.
+    Entry(&'a Entry, &'a Policy),
+    /// The operator's own with this place.
+    Local(usize),
+}
+
+impl Asked<'_> {
+    /// What carries it, in records and refusals.
+    pub const fn carrier(self) -> &'static str {
+        match self {
+            Self::Boundary(Boundary::DelegatedPolicy(_)) => "delegated_policy",
+            Self::Boundary(Boundary::PolicyId(_)) => "policy_id",
+            Self::Boundary(Boundary::PolicyRef(_)) => "policy_ref",
+            Self::Entry(..) => "authorization_details",
+            Self::Local(_) => "local_policy",
+        }
+    }
+}
+
+/// Whoever knows what policies say.
+pub trait Ask {
+    /// Why an answer cannot be had now.
+    type Stop: From<Denial>;
+
+    /// What the policy says; or a refusal, where it cannot say anything.
+    fn ask(&mut self, policy: Asked<'_>) -> Result<Result<Verdict, Denial>, Self::Stop>;
+}
+
 /// Decides whether `grant` allows `operation` under `demand`. First failure in the order of the
 /// algebra; the first grant entry that is true wins, so the answer is the same each time.
-pub fn decide(
+pub fn decide<A: Ask>(
     demand: &Demand<'_>,
     grant: &Grant,
     operation: &Operation<'_>,
-) -> Result<Basis, Denial> {
+    policies: &mut A,
+) -> Result<Basis, A::Stop> {
     if demand.denied {
-        return Err(Reason::OverlayDenied.into());
+        return Err(Denial::from(Reason::OverlayDenied).into());
     }
     let mut required = demand.resource_scopes.iter().chain(demand.operation_scopes);
     if !required.all(|scope| grant.has_scope(scope)) {
-        return Err(Denial::about(Reason::ScopeMissing, "scope"));
+        return Err(Denial::about(Reason::ScopeMissing, "scope").into());
     }
     grant.authentication().check(demand.authentication, grant.issuer().leeway, demand.now)?;
-    for boundary in grant.boundaries() {
-        evaluate(boundary)?;
+    check_number(demand, grant, operation)?;
+    let named = grant.boundaries().iter().map(Asked::Boundary);
+    for asked in named.chain((0..demand.local_policies).map(Asked::Local)) {
+        if let Some(denial) = denial(policies.ask(asked)?, asked.carrier()) {
+            return Err(denial.into());
+        }
     }
     match grant.entries() {
         [] if !grant.boundaries().is_empty() => Ok(Basis::Boundaries),
         [] if demand.scopes_suffice => Ok(Basis::Scopes),
-        [] => Err(Reason::NoOperationPolicy.into()),
-        entries => some_entry(entries, operation),
+        [] => Err(Denial::from(Reason::NoOperationPolicy).into()),
+        entries => some_entry(entries, operation, policies),
     }
 }
 
-/// A boundary that cannot be resolved is not true. This is where policies that a token names are
-/// evaluated once there is a source for them.
-fn evaluate(boundary: &Boundary) -> Result<(), Denial> {
-    match boundary {
-        Boundary::DelegatedPolicy(_) => {
-            Err(Denial::about(Reason::PolicyUnresolvable, "delegated_policy"))
-        }
-        Boundary::PolicyId(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_id")),
-        Boundary::PolicyRef(_) => Err(Denial::about(Reason::PolicyUnresolvable, "policy_ref")),
-    }
+/// `policy.md` §5: what one request may cost. Counted before any policy is asked, so that the answer does
+/// not rest on what they say.
+fn check_number(
+    demand: &Demand<'_>,
+    grant: &Grant,
+    operation: &Operation<'_>,
+) -> Result<(), Denial> {
+    let carries_policy =
+        |entry: &&Entry| matches!(entry.rule, Rule::Policy(_)) && entry.bounds.hold(operation);
+    let carried = grant.entries().iter().filter(carries_policy).count();
+    let all = grant.boundaries().len() + demand.local_policies + carried;
+    if all > MAX_POLICIES { Err(Reason::PoliciesTooMany.into()) } else { Ok(()) }
 }
 
 /// Whether what `operation` says in its body can decide: a policy may look at anything, a list says what
@@ -96,8 +148,12 @@ pub fn judges_body(grant: &Grant, operation: &Operation<'_>) -> bool {
 }
 
 /// First true → allow; none true and some failed → the failure; else not allowed.
-fn some_entry(entries: &[Entry], operation: &Operation<'_>) -> Result<Basis, Denial> {
-    let (mut failure, mut is_named) = (None, false);
+fn some_entry<A: Ask>(
+    entries: &[Entry],
+    operation: &Operation<'_>,
+    policies: &mut A,
+) -> Result<Basis, A::Stop> {
+    let (mut worst, mut is_named): (Option<Denial>, bool) = (None, false);
     for entry in entries.iter().filter(|entry| entry.bounds.hold(operation)) {
         match &entry.rule {
             Rule::Operations(allowed) if allowed.iter().any(|one| one.covers(operation)) => {
@@ -106,11 +162,45 @@ fn some_entry(entries: &[Entry], operation: &Operation<'_>) -> Result<Basis, Den
             Rule::Operations(allowed) => {
                 is_named |= allowed.iter().any(|one| one.names(operation));
             }
-            Rule::Policy(_) => {
-                failure = Some(Denial::about(Reason::PolicyLanguageUnknown, "language"));
+            Rule::Policy(policy) => {
+                let asked = Asked::Entry(entry, policy);
+                let Some(denial) = denial(policies.ask(asked)?, asked.carrier()) else {
+                    return Ok(Basis::Policy(entry.index));
+                };
+                // A failure is told rather than a no: the no of one entry does not say that the other
+                // would not have said yes.
+                if worst.is_none_or(|known| rank(known.reason) < rank(denial.reason)) {
+                    worst = Some(denial);
+                }
             }
         }
     }
     let outside = is_named.then_some(Denial::from(Reason::ArgumentsOutside));
-    Err(failure.or(outside).unwrap_or(Reason::NoApplicableGrant.into()))
+    Err(worst.or(outside).unwrap_or(Reason::NoApplicableGrant.into()).into())
 }
+
+/// Among entries that do not allow: an engine's failure (500), then what could not be had (503), then a
+/// no (403). Of equals the first.
+const fn rank(reason: Reason) -> u8 {
+    if is_error(reason) {
+        2
+    } else if matches!(reason, Reason::PolicyUnavailable) {
+        1
+    } else {
+        0
+    }
+}
+
+/// Everything but true is a refusal (`policy.md` §5, rule 3).
+fn denial(said: Result<Verdict, Denial>, carrier: &'static str) -> Option<Denial> {
+    match said {
+        Ok(Verdict::True) => None,
+        Ok(Verdict::False) => Some(Denial::about(Reason::PolicyDenied, carrier)),
+        Ok(Verdict::NonBoolean) => Some(Denial::about(Reason::PolicyNonBoolean, carrier)),
+        Ok(Verdict::Undefined) => Some(Denial::about(Reason::PolicyUndefined, carrier)),
+        Err(denial) => Some(denial),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,27 @@ impl Source<'_> {
     }
 }
 
+/// A policy as it was written, kept until it is compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// What it is written in.
+    pub language: Language,
+    /// Who wrote it.
+    pub class: Class,
+    /// The rule that decides.
+    pub entry_point: Box<str>,
+    /// The text.
+    pub text: Arc<str>,
+}
+
+impl Written {
+    /// As an engine takes it.
+    pub fn source(&self) -> Source<'_> {
+        let Self { language, class, entry_point, text } = self;
+        Source { language: *language, class: *class, entry_point, text }
+    }
+}
+
 /// Why a policy was not admitted. For the audit record and for authors: what was broken, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAdmitted {
@@ -217,6 +238,8 @@ pub struct Limits<'a> {
 }
 
 impl Limits<'_> {
+    /// The steps that a policy may take on a thread that serves: about a quarter of a millisecond.
+    pub const QUICK: u64 = 2_000;
     /// The steps that a policy may take (§5). A step costs the engine about a tenth of a microsecond: this
     /// many end within 50 ms (R-POL-007).
     pub const STEPS: u64 = 200_000;

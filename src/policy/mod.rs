@@ -4,5 +4,9 @@
 pub mod algebra;
 pub mod cache;
 pub mod engine;
+pub mod input;
+pub mod library;
 pub mod quantities;
+pub mod record;
+pub mod registry;
 mod rego;

@@ -10,7 +10,8 @@ use uuid::{NoContext, Uuid};
 
 use super::headers::{Caller, TRACEPARENT};
 use crate::audit::record::{
-    Agent, Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Token, Trail, Unverified,
+    Agent, Basis, Charge, Decision, Exceeded, Http, Operation, PolicyAnswer, Proof, Token, Trail,
+    Unverified,
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
@@ -18,6 +19,7 @@ use crate::audit::record::{
 };
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
+use crate::decide::consult::Consulted;
 use crate::decide::permit::Ground;
 use crate::facts::ledger::{Shortfall, Taken};
 use crate::journal::writer::Journal;
@@ -130,6 +132,8 @@ pub struct Entry<'a> {
     pub shortfall: Option<&'a Shortfall>,
     /// What is suspicious about a call that is let through.
     pub alert: Option<&'static str>,
+    /// The policies that were asked.
+    pub consulted: &'a [Consulted],
     /// What was decided.
     pub verdict: Result<Ground, Denial>,
     /// Time spent deciding.
@@ -144,6 +148,7 @@ pub struct Computed {
     query: Option<Tag>,
     scope: Option<String>,
     digest: Option<[u8; 32]>,
+    policies: Vec<PolicyAnswer>,
     issuer: Option<Box<str>>,
     charged: Vec<Charge>,
     exceeded: Option<Exceeded>,
@@ -156,6 +161,7 @@ impl Entry<'_> {
             query: self.parts.uri.query().map(|query| journal.tag(query)),
             charged: self.taken.iter().filter_map(charge).collect(),
             exceeded: self.shortfall.map(exceeded),
+            policies: self.consulted.iter().map(answer).collect(),
             ..Computed::default()
         };
         if let Some((grant, parties)) = self.parties().filter(|(_, all)| all.rest_on_presenter) {
@@ -196,6 +202,7 @@ impl Entry<'_> {
             basis: self.basis(),
             charged: &computed.charged,
             exceeded: computed.exceeded.as_ref(),
+            policies: &computed.policies,
             operation: self.call.and_then(operation),
             http: Http {
                 method: http.method.as_str(),
@@ -247,6 +254,9 @@ impl Entry<'_> {
         match self.verdict {
             Ok(Ground::Granted(algebra::Basis::Entry(entry))) => {
                 Some(Basis { entry: Some(entry), how: "agent_operation" })
+            }
+            Ok(Ground::Granted(algebra::Basis::Policy(entry))) => {
+                Some(Basis { entry: Some(entry), how: "policy" })
             }
             Ok(Ground::Granted(algebra::Basis::Boundaries)) => {
                 Some(Basis { entry: None, how: "policy" })
@@ -350,6 +360,21 @@ fn hop(hop: &Hop) -> RecordedHop<'_> {
         delegator_signature: hop.countersignature.word(),
         summary: hop.summary.as_deref(),
         unsigned: hop.unsigned.join(" "),
+    }
+}
+
+/// What a record says of a policy that was asked (`policy.md` §10).
+fn answer(consulted: &Consulted) -> PolicyAnswer {
+    PolicyAnswer {
+        carrier: consulted.carrier,
+        id: consulted.id.clone(),
+        place: consulted.place,
+        sha256: consulted.sha256,
+        dialect: consulted.dialect,
+        profile: consulted.profile,
+        input: consulted.input,
+        result: consulted.result,
+        steps: consulted.steps,
     }
 }
 

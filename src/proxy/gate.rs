@@ -209,6 +209,7 @@ impl Gate {
         let arrival = Arrival {
             transport: transport(connection),
             certificate: context.certificate.as_ref(),
+            client: context.caller.address,
             now: context.now,
         };
         judge(&serving.snapshot, &serving.facts, (parts, payload), arrival, &self.0.room).await
@@ -249,6 +250,7 @@ impl Gate {
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
             shortfall: judgement.shortfall.as_ref(),
             alert: judgement.alert,
+            consulted: &judgement.consulted,
             verdict,
             took,
         };

@@ -2,6 +2,7 @@
 //!
 //! `serve` and `explain` run this same function, so that what is explained is what happens.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,9 +12,10 @@ use http::request::Parts;
 use super::body::payload::Bounds;
 use super::body::{Payload, Room};
 use crate::decide::call::{self, Call};
+use crate::decide::consult::{Consulted, Question};
 use crate::decide::facts::Facts;
 use crate::decide::permit::Permit;
-use crate::decide::{self, admit};
+use crate::decide::{self, Decided, admit};
 use crate::facts::ledger::{Reservation, Shortfall};
 use crate::facts::store::{Settling, Store};
 use crate::model::body::Body;
@@ -46,6 +48,8 @@ pub struct Judgement<'a> {
     pub shortfall: Option<Shortfall>,
     /// What is suspicious about a call that is let through.
     pub alert: Option<&'static str>,
+    /// The policies that were asked, in order.
+    pub consulted: Vec<Consulted>,
     /// Whether the call may be forwarded.
     pub verdict: Result<Permit, Denial>,
 }
@@ -62,6 +66,7 @@ impl Judgement<'_> {
             reservation: None,
             shortfall: None,
             alert: None,
+            consulted: Vec::new(),
             verdict: Err(denial),
         }
     }
@@ -74,6 +79,8 @@ pub struct Arrival<'a> {
     pub transport: Transport<'a>,
     /// The caller's certificate, its key proven.
     pub certificate: Option<&'a Arc<Certificate>>,
+    /// The address of the caller.
+    pub client: Option<IpAddr>,
     /// The time of the call.
     pub now: Timestamp,
 }
@@ -144,9 +151,20 @@ async fn decide<'a>(
         };
         found.body = Some(json_body(payload.read(bounds, room).await?)?);
     }
-    let body = found.body.as_ref();
-    let permit = decide::authorize(call, grant, presenter, body, now)?;
-    let charges = decide::charges(call, grant, presenter, body)?;
+    let question = Question {
+        call,
+        grant,
+        presenter,
+        headers: &parts.headers,
+        client: arrival.client,
+        body: found.body.as_ref(),
+        is_unread: found.body.is_none() && !payload.is_empty(),
+    };
+    let decided = |facts: &Facts<'_>| decide::authorize(&question, facts);
+    let Decided { verdict, consulted } = facts.settle(&with, decided).await?;
+    found.consulted = consulted;
+    let permit = verdict?;
+    let charges = decide::charges(call, grant, presenter, found.body.as_ref())?;
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.

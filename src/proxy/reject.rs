@@ -210,6 +210,7 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::FirstUseUnknown
         | Reason::QuantityUnknown
         | Reason::KeysUnavailable
+        | Reason::PolicyUnavailable
         | Reason::RevocationsStale
         | Reason::StatusUnavailable
         | Reason::UpstreamOverloaded => UNAVAILABLE,
@@ -241,6 +242,12 @@ pub const fn of(reason: Reason) -> Shape {
         | Reason::ConfirmationRequired
         | Reason::NoApplicableGrant
         | Reason::NoOperationPolicy
+        | Reason::PoliciesTooMany
+        | Reason::PolicyDenied
+        | Reason::PolicyDigestMismatch
+        | Reason::PolicyNonBoolean
+        | Reason::PolicyUnbound
+        | Reason::PolicyUndefined
         | Reason::PolicyUnresolvable => NOT_AUTHORIZED,
         Reason::AmountUnreadable => Shape {
             challenge: Error,
@@ -263,7 +270,11 @@ pub const fn of(reason: Reason) -> Shape {
             Shape { description: "The access token has been used up", ..NOT_AUTHORIZED }
         }
         Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
-        Reason::PolicyLanguageUnknown => shape(
+        Reason::PolicyBudget
+        | Reason::PolicyEngineFailed
+        | Reason::PolicyLanguageUnknown
+        | Reason::PolicyNotAdmitted
+        | Reason::PolicyTimeout => shape(
             StatusCode::INTERNAL_SERVER_ERROR,
             "server_error",
             "The policy could not be evaluated",

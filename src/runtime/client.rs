@@ -1,8 +1,8 @@
 //! A small HTTP client for what the gate itself asks of others: key sets, metadata, status lists,
 //! introspection. One connection a call, no redirects, everything bounded.
 //!
-//! It goes only where the operator's configuration says, so an address inside the operator's own
-//! network is as good as any other.
+//! It goes where the operator's configuration says, so an address inside the operator's own network is as
+//! good as any other; where a token says where to go, [`Client::send_within`] keeps to the public network.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::config::Place;
-use crate::runtime::dial::{self, DialError, Tls, TlsError};
+use crate::runtime::dial::{self, DialError, Reach, Tls, TlsError};
 
 /// Asks over HTTP or HTTPS.
 #[derive(Clone, Debug)]
@@ -96,14 +96,19 @@ impl Client {
 
     /// Sends `ask` and reads the answer, whatever its status. A redirect is an answer like any other.
     pub async fn send(&self, ask: Ask<'_>) -> Result<Fetched, FetchError> {
+        self.send_within(Reach::Anywhere, ask).await
+    }
+
+    /// The same, to an address within `reach` only.
+    pub async fn send_within(&self, reach: Reach, ask: Ask<'_>) -> Result<Fetched, FetchError> {
         let timeout = ask.timeout;
-        match tokio::time::timeout(timeout, self.fetch(ask)).await {
+        match tokio::time::timeout(timeout, self.fetch(reach, ask)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(FetchError::Timeout),
         }
     }
 
-    async fn fetch(&self, ask: Ask<'_>) -> Result<Fetched, FetchError> {
+    async fn fetch(&self, reach: Reach, ask: Ask<'_>) -> Result<Fetched, FetchError> {
         let uri = ask.uri;
         let secure = match uri.scheme_str() {
             Some("https") => true,
@@ -113,7 +118,7 @@ impl Client {
         let host = uri.host().ok_or(FetchError::Uri)?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tls = if secure { Some(Tls::new(Arc::clone(&self.tls), host)?) } else { None };
-        exchange(&Place::Host(host.into(), port), tls.as_ref(), ask).await
+        exchange_within(reach, &Place::Host(host.into(), port), tls.as_ref(), ask).await
     }
 }
 
@@ -123,9 +128,18 @@ pub async fn exchange(
     tls: Option<&Tls>,
     ask: Ask<'_>,
 ) -> Result<Fetched, FetchError> {
+    exchange_within(Reach::Anywhere, place, tls, ask).await
+}
+
+async fn exchange_within(
+    reach: Reach,
+    place: &Place,
+    tls: Option<&Tls>,
+    ask: Ask<'_>,
+) -> Result<Fetched, FetchError> {
     let limit = ask.limit;
     let request = request(ask)?;
-    let stream = dial::dial(place, tls, false).await?;
+    let stream = dial::dial_within(reach, place, tls, false).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // The driver is aborted with this call, so that no connection outlives its purpose.
     let mut driver = tokio::task::JoinSet::new();

@@ -2,6 +2,7 @@
 //! TLS client, for upstreams and for fetching keys.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,6 +50,9 @@ pub enum DialError {
     /// The name has no address.
     #[error("the name has no address")]
     NoAddress,
+    /// Its address is not one of the public network.
+    #[error("the address is not public")]
+    OutOfReach,
     /// The other side does not speak the protocol that is configured.
     #[error("the server does not speak HTTP/2")]
     Protocol,
@@ -130,14 +134,75 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     CertificateDer::pem_file_iter(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
 }
 
+/// Which addresses a connection may be made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Any: the operator has written down where to go.
+    Anywhere,
+    /// Those of the public network only: where to go was somebody else's word, and must not lead to what
+    /// this machine alone can reach.
+    Public,
+}
+
+impl Reach {
+    /// Whether `address` may be connected to.
+    pub fn holds(self, address: IpAddr) -> bool {
+        match (self, address.to_canonical()) {
+            (Self::Anywhere, _) => true,
+            (Self::Public, IpAddr::V4(address)) => is_public_v4(address),
+            (Self::Public, IpAddr::V6(address)) => is_public_v6(address),
+        }
+    }
+}
+
+/// The IANA registry of special-purpose addresses (RFC 6890), less what is global in it.
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || a == 0
+        || a >= 240
+        // Shared by carriers, protocol assignments, benchmarks.
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
+        || (a == 198 && (18..20).contains(&b));
+    !is_special
+}
+
+/// Global unicast (RFC 4291 §2.4), less documentation and what wraps another address: a wrapped address
+/// leads to where the other one does.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
+    let is_global = (0x2000..0x4000).contains(&a);
+    let is_wrapping = a == 0x2002 || (a == 0x2001 && b == 0);
+    let is_documentation = (a == 0x2001 && b == 0x0db8) || (a == 0x3fff && b < 0x1000);
+    is_global && !is_wrapping && !is_documentation
+}
+
 /// Connects to `place`. Names are resolved at every call, so that a moved service is found again;
 /// every address of a name is tried in the resolver's order.
 pub async fn dial(place: &Place, tls: Option<&Tls>, http2: bool) -> Result<Stream, DialError> {
+    dial_within(Reach::Anywhere, place, tls, http2).await
+}
+
+/// Connects to `place` where its address is within `reach`. The address that was looked at is the one that
+/// is connected to: a name that resolves to another one the next time leads nowhere.
+pub async fn dial_within(
+    reach: Reach,
+    place: &Place,
+    tls: Option<&Tls>,
+    http2: bool,
+) -> Result<Stream, DialError> {
     match (place, tls) {
         (Place::Unix(path), _) => Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        (Place::Host(host, port), None) => Ok(Stream::Tcp(dial_tcp(host, *port).await?)),
+        (Place::Host(host, port), None) => Ok(Stream::Tcp(dial_tcp(host, *port, reach).await?)),
         (Place::Host(host, port), Some(tls)) => {
-            let tcp = dial_tcp(host, *port).await?;
+            let tcp = dial_tcp(host, *port, reach).await?;
             let stream = tls.connector.connect(tls.name.clone(), tcp).await?;
             if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
                 return Err(DialError::Protocol);
@@ -147,10 +212,14 @@ pub async fn dial(place: &Place, tls: Option<&Tls>, http2: bool) -> Result<Strea
     }
 }
 
-async fn dial_tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
+async fn dial_tcp(host: &str, port: u16, reach: Reach) -> Result<TcpStream, DialError> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let mut last = DialError::NoAddress;
     for address in tokio::net::lookup_host((bare, port)).await? {
+        if !reach.holds(address.ip()) {
+            last = DialError::OutOfReach;
+            continue;
+        }
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
@@ -233,5 +302,63 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, inner => inner.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_pol_020_addresses_that_are_not_public_are_out_of_reach() {
+        for address in [
+            "0.0.0.0",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.0.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "3fff::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+        ] {
+            let parsed: IpAddr = address.parse().unwrap();
+            assert!(!Reach::Public.holds(parsed), "{address}");
+            assert!(Reach::Anywhere.holds(parsed), "{address}");
+        }
+        for address in [
+            "1.1.1.1",
+            "100.63.0.1",
+            "172.32.0.1",
+            "198.20.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+        ] {
+            assert!(Reach::Public.holds(address.parse().unwrap()), "{address}");
+        }
     }
 }

@@ -39,6 +39,8 @@ pub struct Members {
 pub struct AgentIdentity {
     /// `id`: unique for each binding.
     pub id: Box<str>,
+    /// `issuer`: the token's own, or one that the operator lists.
+    pub issuer: Box<str>,
     /// `issued_to`: the person.
     pub issued_to: Option<Person>,
     /// `issued_for.platform`
@@ -156,6 +158,7 @@ impl AgentIdentity {
         let issued_to = names::ISSUED_TO.text(members, MAX_ID)?;
         Ok(Self {
             id: names::ID.owned(members, MAX_ID)?.ok_or(names::ID.missing())?,
+            issuer: by.into(),
             issued_to: issued_to
                 .map(|text| Person::read(text).ok_or(names::ISSUED_TO.malformed()))
                 .transpose()?,

@@ -24,6 +24,8 @@ pub struct Entry {
     pub bounds: Bounds,
     /// What it grants.
     pub rule: Rule,
+    /// `context`: what the client says of it, which its policy alone may read (`policy.md` §4.2).
+    pub context: Option<Map<String, Value>>,
 }
 
 /// The common fields of RFC 9396 §2.2, which are upper bounds.
@@ -42,6 +44,16 @@ pub enum Rule {
     Operations(Vec<Allowed>),
     /// `authorization_policy` or its alias `rego_policy`: what a policy in a language says.
     Policy(Policy),
+}
+
+impl Rule {
+    /// The policy, where that is what it grants by.
+    pub const fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Operations(_) => None,
+            Self::Policy(policy) => Some(policy),
+        }
+    }
 }
 
 /// One operation of an `agent_operation` entry. Every member that is given must hold.
@@ -69,7 +81,12 @@ pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
             "rego_policy" => Rule::Policy(Policy::read(detail, names::TYPE)?),
             _ => continue,
         };
-        entries.push(Entry { index, bounds: Bounds::read(detail)?, rule });
+        let context = match detail.get("context") {
+            None => None,
+            Some(Value::Object(members)) => Some(members.clone()),
+            Some(_) => return Err(MALFORMED),
+        };
+        entries.push(Entry { index, bounds: Bounds::read(detail)?, rule, context });
     }
     Ok(entries)
 }

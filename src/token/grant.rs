@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use serde_json::{Map, Value};
+
 use super::aoa::Members;
 use super::authentication::Authentication;
 use super::claims::Claims;
@@ -11,7 +13,7 @@ use super::delegation::Delegation;
 use super::details::Entry;
 use super::evidence::Evidenced;
 use super::keys::{KeySet, Signer};
-use super::policies::{PolicyId, PolicyRef};
+use super::policies::{Policy, PolicyId, PolicyRef};
 use super::revocation::Named;
 use super::signers::{Reliance, Signers};
 use super::status::Reference;
@@ -36,6 +38,8 @@ pub struct Grant {
     pub(super) status: Option<Reference>,
     pub(super) delegation: Option<Delegation>,
     pub(super) evidence: Evidenced,
+    pub(super) context: Option<Map<String, Value>>,
+    pub(super) kept: Map<String, Value>,
     /// What was looked up beside the issuer's own keys.
     pub(super) relied: Vec<Reliance>,
     pub(super) written: OnceLock<Written>,
@@ -125,6 +129,21 @@ impl Grant {
     /// The policies that bound it, in the order of `policy.md` §3.
     pub fn boundaries(&self) -> &[Boundary] {
         &self.boundaries
+    }
+
+    /// The policy of the record with this place in its delegation chain.
+    pub fn delegated_policy(&self, place: usize) -> Option<&Policy> {
+        self.delegation.as_ref()?.hops.get(place)?.policy.as_ref()
+    }
+
+    /// `context`: what its client says of the operation.
+    pub const fn context(&self) -> Option<&Map<String, Value>> {
+        self.context.as_ref()
+    }
+
+    /// A claim that some resource shows to policies.
+    pub fn kept_claim(&self, name: &str) -> Option<&Value> {
+        self.kept.get(name)
     }
 
     /// What it rests on.

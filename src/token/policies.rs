@@ -92,7 +92,18 @@ impl Policy {
     pub fn read(detail: &Map<String, Value>, language: names::Name) -> Result<Self, Denial> {
         let malformed = names::POLICY.malformed();
         let policy = names::POLICY.object(detail)?.ok_or(malformed)?;
-        let named = language.text(policy, MAX_ID)?.ok_or(malformed)?;
+        language.text(policy, MAX_ID)?.ok_or(malformed)?;
+        Self::of(policy)
+    }
+
+    /// Reads a policy as a record of a delegation chain carries it, which may name its language in either
+    /// way.
+    pub fn of(policy: &Map<String, Value>) -> Result<Self, Denial> {
+        let malformed = names::POLICY.malformed();
+        let named = match names::LANGUAGE.text(policy, MAX_ID)? {
+            Some(named) => named,
+            None => names::TYPE.text(policy, MAX_ID)?.ok_or(malformed)?,
+        };
         for other in [names::LANGUAGE, names::TYPE] {
             if other.text(policy, MAX_ID)?.is_some_and(|other| other != named) {
                 return Err(malformed);
@@ -218,9 +229,32 @@ impl Digest {
             "sha512" => (DigestAlgorithm::Sha512, 64),
             _ => return None,
         };
+        // Which alphabet it is in, its own characters say.
         let engine = if encoded.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
         let bytes = engine.decode(encoded).ok().filter(|bytes| bytes.len() == length)?;
         Some(Self { algorithm, bytes: bytes.into() })
+    }
+
+    /// The digest that an id is, where the id is one: `sha256:` and hexadecimal, or as `hash` writes it.
+    pub fn parse_address(id: &str) -> Option<Self> {
+        match id.strip_prefix("sha256:") {
+            Some(hexadecimal) => {
+                let bytes = unhex(hexadecimal)?;
+                Some(Self { algorithm: DigestAlgorithm::Sha256, bytes: bytes.into() })
+            }
+            None => Self::parse(id),
+        }
+    }
+
+    /// Whether it is that of `text`.
+    pub fn is_of(&self, text: &[u8]) -> bool {
+        let algorithm = match self.algorithm {
+            DigestAlgorithm::Sha256 => &aws_lc_rs::digest::SHA256,
+            DigestAlgorithm::Sha384 => &aws_lc_rs::digest::SHA384,
+            DigestAlgorithm::Sha512 => &aws_lc_rs::digest::SHA512,
+        };
+        let own = aws_lc_rs::digest::digest(algorithm, text);
+        aws_lc_rs::constant_time::verify_slices_are_equal(own.as_ref(), &self.bytes).is_ok()
     }
 }
 

@@ -88,6 +88,10 @@ pub struct Issuer {
     pub agents: Vec<Box<str>>,
     /// How it says which of its tokens it has taken back.
     pub liveness: Liveness,
+    /// `[issuer.policies]`: what is made of the policies that its tokens carry and name.
+    pub policies: Policies,
+    /// The claims that some resource shows to policies: kept of each token.
+    pub kept_claims: Vec<Box<str>>,
     /// `[issuer.delegation]`: what is demanded of delegation chains; `None` refuses every one.
     pub delegation: Option<Delegations>,
 }
@@ -111,9 +115,70 @@ impl Issuer {
             has_binding_service: false,
             agents: Vec::new(),
             liveness: Liveness::default(),
+            policies: Policies::default(),
+            kept_claims: Vec::new(),
             delegation: None,
         }
     }
+}
+
+/// What is made of the policies that an issuer's tokens carry and name (`policy.md` §4.3, §6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// `rego_v0`: a text that is no Rego of today may be read as the language was before.
+    pub rego_v0: bool,
+    /// `languages` holds `cedar`.
+    pub cedar: bool,
+    /// `unbound = "pin"`: the first text behind a name that nothing ties to its token is kept.
+    pub pins: bool,
+    /// `input`: the form in which its policies are told of a call.
+    pub shape: Shape,
+    /// `endpoint` is there: a registry that knows its policies by name.
+    pub has_registry: bool,
+    /// Scheme and authority, in lower case, of every server that its policies may be fetched from.
+    pub origins: Vec<Box<str>>,
+    /// `refresh`: how long the text behind a name that nothing ties to it is believed.
+    pub refresh: Duration,
+}
+
+impl Policies {
+    /// Whether a policy may be fetched from `uri`.
+    pub fn may_fetch(&self, uri: &str) -> bool {
+        is_at(uri, &self.origins)
+    }
+}
+
+/// The form in which policies are told of a call (`policy.md` §4.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// Members of `args` stand at the top too, as in the drafts' examples.
+    DraftFlat,
+    /// As the public reference implementation tells its own.
+    OpenAgentAuth,
+    /// The normative form and nothing else.
+    #[default]
+    Standard,
+}
+
+impl Shape {
+    /// The word in records.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::DraftFlat => "draft-flat",
+            Self::OpenAgentAuth => "open-agent-auth",
+            Self::Standard => "standard",
+        }
+    }
+}
+
+/// Whether `uri` is at one of `origins`.
+fn is_at(uri: &str, origins: &[Box<str>]) -> bool {
+    let Ok(parsed) = uri.parse::<http::Uri>() else { return false };
+    let (Some(scheme), Some(authority)) = (parsed.scheme_str(), parsed.authority()) else {
+        return false;
+    };
+    let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
+    origins.iter().any(|listed| **listed == *origin)
 }
 
 /// Where an issuer says that a token is not good any more.
@@ -130,12 +195,7 @@ pub struct Liveness {
 impl Liveness {
     /// Whether a status list may be fetched from `uri`.
     pub fn serves_lists_at(&self, uri: &str) -> bool {
-        let Ok(parsed) = uri.parse::<http::Uri>() else { return false };
-        let (Some(scheme), Some(authority)) = (parsed.scheme_str(), parsed.authority()) else {
-            return false;
-        };
-        let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
-        self.list_origins.iter().any(|listed| **listed == *origin)
+        is_at(uri, &self.list_origins)
     }
 }
 

@@ -151,6 +151,8 @@ fn grant(
         boundaries: boundaries(&members, references, chain, issuer),
         authentication,
         members,
+        context: payload.get("context").and_then(Value::as_object).cloned(),
+        kept: kept(payload, issuer),
         confirmation,
         entries,
         named: Named::of(&issuer.id, &claims, &digest, payload),
@@ -163,6 +165,13 @@ fn grant(
         claims,
         written: OnceLock::new(),
     })
+}
+
+/// The claims that policies may be shown, and no others: what is remembered of a token is no more than
+/// decisions need.
+fn kept(payload: &Map<String, Value>, issuer: &Issuer) -> Map<String, Value> {
+    let named = issuer.kept_claims.iter();
+    named.filter_map(|name| Some((String::from(&**name), payload.get(&**name)?.clone()))).collect()
 }
 
 /// Verifies the signature of a compact JWS with a key of the issuer, which the header names.

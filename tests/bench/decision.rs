@@ -24,13 +24,15 @@ use opgate::cli::keys::SigningKey;
 use opgate::cli::token::{Allowance, Minting, mint};
 use opgate::decide::admit::admit;
 use opgate::decide::call;
-use opgate::decide::facts::{Facts, Keys, Known};
+use opgate::decide::consult::Question;
+use opgate::decide::facts::{Facts, Keys, Known, Policies};
 use opgate::decide::permit::Permit;
 use opgate::model::template;
 use opgate::model::time::Timestamp;
 use opgate::operation::catalog::{self, Catalog};
 use opgate::operation::head::Transport;
 use opgate::policy::engine::{self, Class, Input, Language, Limits, Source, Verdict};
+use opgate::policy::library::Library;
 use opgate::runtime::clock;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
@@ -97,6 +99,7 @@ fn main() {
         }
         return;
     }
+    let library = Library::default();
     let mut facts = Facts {
         world: &snapshot.world,
         known: &known,
@@ -106,6 +109,7 @@ fn main() {
         remembered: None,
         binding: None,
         exhausted: &[],
+        policies: Policies::of(&library),
     };
     let (grant, _permit) = measured(&parts, &facts);
     facts.remembered = (kind != "cold").then_some(&grant);
@@ -155,7 +159,7 @@ fn bare_policy(engine: &mut regorus::Engine) {
     assert_eq!(engine.eval_rule("data.payments.allow".to_owned()).unwrap(), true.into());
 }
 
-const QUICK: Limits<'_> = Limits { steps: opgate::facts::engine::QUICK, stop: None };
+const QUICK: Limits<'_> = Limits { steps: Limits::QUICK, stop: None };
 
 /// A call. With `is_bound` its token is bound to the key that signs everything here, and a proof is with it.
 fn request(key: &SigningKey, is_bound: bool) -> Parts {
@@ -253,6 +257,16 @@ fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
     let credentials = credentials.unwrap();
     let grant = decide::authenticate(&call, &credentials, facts).unwrap();
     let presenter = admit(&call, &credentials, &grant, facts).unwrap();
-    let permit = decide::authorize(&call, &grant, &presenter, None, facts.now).unwrap();
+    let (grant_ref, headers) = (&*grant, &parts.headers);
+    let question = Question {
+        call: &call,
+        grant: grant_ref,
+        presenter: &presenter,
+        headers,
+        client: None,
+        body: None,
+        is_unread: false,
+    };
+    let permit = decide::authorize(&question, facts).unwrap().verdict.unwrap();
     (grant, permit)
 }

@@ -131,7 +131,8 @@ fn del_007_008_scopes_and_policies_of_hops_bound_the_operation() {
     assert_eq!((narrow.status, narrow.error()), (403, "insufficient_scope".into()));
     let wide = with("shop admin", None);
     assert_eq!((wide.status, about(&gate, &wide)), (401, json!("D13")));
-    let bounded = with("shop", Some(json!({"content": "package p", "language": "rego"})));
+    let bounded =
+        with("shop", Some(json!({"content": "package p\nallow := false", "language": "rego"})));
     assert_eq!((bounded.status, bounded.error()), (403, "insufficient_authorization".into()));
     assert_eq!(about(&gate, &bounded), "delegated_policy");
     assert_eq!(echo.bytes(), seen);

@@ -37,6 +37,7 @@ mod interop;
 mod introspection;
 mod journal;
 mod keys;
+mod naming;
 mod open_agent_auth;
 mod oracle;
 mod paths;

@@ -25,10 +25,12 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use opgate::decide::admit::admit;
 use opgate::decide::call;
-use opgate::decide::facts::{Facts, Heard, Keys, Known, Listed, Stop};
+use opgate::decide::consult::Question;
+use opgate::decide::facts::{Facts, Heard, Keys, Known, Listed, Policies, Stop};
 use opgate::model::reason::{Denial, Reason};
 use opgate::model::time::Timestamp;
 use opgate::operation::head::Transport;
+use opgate::policy::library::{Lack, Library};
 use opgate::proxy::reject;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
@@ -63,6 +65,13 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
 struct Program {
     known: Known,
     remembered: Option<Arc<Grant>>,
+}
+
+/// All that can be had of a policy here: its text is read as a program.
+fn compile(library: &Library, lack: &Lack) {
+    if let Lack::Compiled(text) = lack {
+        drop(library.compiled.compiled(&text.source()));
+    }
 }
 
 impl Program {
@@ -107,7 +116,17 @@ impl Program {
         let admitted = |facts: &Facts<'_>| admit(&call, &credentials, &grant, facts);
         let presenter = self.settle(now, Some(&grant), admitted)?;
         self.remembered = Some(Arc::clone(&grant));
-        decide::authorize(&call, &grant, &presenter, None, now).map(drop)
+        let (call, grant, presenter, headers) = (&call, &*grant, &presenter, &parts.headers);
+        let question = Question {
+            call,
+            grant,
+            presenter,
+            headers,
+            client: None,
+            body: None,
+            is_unread: false,
+        };
+        self.settle(now, None, |facts| decide::authorize(&question, facts))?.verdict.map(drop)
     }
 
     /// A world in which no fact can be had beyond those that are known.
@@ -118,6 +137,7 @@ impl Program {
         step: impl Fn(&Facts<'_>) -> Result<T, Stop>,
     ) -> Result<T, Denial> {
         let (mut exhausted, revoked) = (Vec::new(), Set::default());
+        let (library, mut tried) = (Library::default(), Vec::new());
         loop {
             let known = &self.known;
             let facts = Facts {
@@ -129,11 +149,18 @@ impl Program {
                 remembered,
                 binding: None,
                 exhausted: &exhausted,
+                policies: Policies { tried: &tried, ..Policies::of(&library) },
             };
             match step(&facts) {
                 Ok(done) => return Ok(done),
                 Err(Stop::Refuse(denial)) => return Err(denial),
                 Err(Stop::Need(need)) => exhausted.push(need),
+                Err(Stop::Policies(lacks)) => {
+                    for lack in &lacks {
+                        compile(&library, lack);
+                    }
+                    tried.extend(lacks);
+                }
             }
             assert!(exhausted.len() < 8, "needs without end: {exhausted:?}");
         }

@@ -168,16 +168,19 @@ fn err_007_ver_022_failures_of_the_gate_carry_no_challenge() {
 }
 
 #[test]
-fn err_007_a_policy_language_that_is_not_there_is_500_where_it_applies() {
+fn err_007_a_policy_that_cannot_be_evaluated_is_500_where_it_applies() {
     let echo = Echo::start();
     let gate = Setup::new(&echo).start();
-    let entry = json!([{"type": "authorization_policy", "policy": {"language": "rego", "content": "package a"}}]);
-    let token = Token::new().claim("authorization_details", entry).sign(&gate.setup.key);
-    let response = gate.get("/shop/products/1", &token);
-    assert_eq!(response.status, 500);
-    assert!(response.header("www-authenticate").is_none());
-    assert_eq!(gate.decision(&response.decision_id())["reason"], "policy_language_unknown");
-    echo.assert_untouched("rego");
+    let policies = [("alfa", "policy_language_unknown"), ("rego", "policy_not_admitted")];
+    for (language, reason) in policies {
+        let entry = json!([{"type": "authorization_policy", "policy": {"language": language, "content": "package a"}}]);
+        let token = Token::new().claim("authorization_details", entry).sign(&gate.setup.key);
+        let response = gate.get("/shop/products/1", &token);
+        assert_eq!(response.status, 500, "{language}");
+        assert!(response.header("www-authenticate").is_none());
+        assert_eq!(gate.decision(&response.decision_id())["reason"], reason);
+        echo.assert_untouched(language);
+    }
 }
 
 #[test]

@@ -10,12 +10,14 @@ use http::Request;
 use http::request::Parts;
 use opgate::decide::admit::admit;
 use opgate::decide::call;
-use opgate::decide::facts::{Facts, Fed, Heard, Keys, Known, Listed, Stop};
+use opgate::decide::consult::Question;
+use opgate::decide::facts::{Facts, Fed, Heard, Keys, Known, Listed, Policies, Stop};
 use opgate::decide::permit::Permit;
 use opgate::model::need::Need;
 use opgate::model::reason::Denial;
 use opgate::model::time::Timestamp;
 use opgate::operation::head::Transport;
+use opgate::policy::library::Library;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
 use opgate::token::feed::Feed;
@@ -250,6 +252,7 @@ impl World {
         let call = call::receive(parts, Transport::default(), world).unwrap();
         let token_header = &call.resource().token_header;
         let credentials = extract(&parts.headers, None, token_header, None).unwrap();
+        let library = Library::default();
         let mut exhausted: Vec<Need> = Vec::new();
         let mut introspected = self.introspected.get(&which).cloned();
         loop {
@@ -262,16 +265,29 @@ impl World {
                 remembered,
                 binding: None,
                 exhausted: &exhausted,
+                policies: Policies::of(&library),
             };
             let mut found = None;
             let step = decide::authenticate(&call, &credentials, &facts).and_then(|grant| {
                 found = Some(Arc::clone(&grant));
                 let presenter = admit(&call, &credentials, &grant, &facts)?;
-                Ok(decide::authorize(&call, &grant, &presenter, None, self.now)?)
+                let (call, grant, presenter, headers) =
+                    (&call, &*grant, &presenter, &parts.headers);
+                let question = Question {
+                    call,
+                    grant,
+                    presenter,
+                    headers,
+                    client: None,
+                    body: None,
+                    is_unread: false,
+                };
+                Ok(decide::authorize(&question, &facts)?.verdict?)
             });
             match step {
                 Ok(permit) => return (found, Ok(permit)),
                 Err(Stop::Refuse(denial)) => return (found, Err(denial)),
+                Err(Stop::Policies(lacks)) => panic!("no token here has a policy: {lacks:?}"),
                 Err(Stop::Need(need)) => {
                     if matches!(need, Need::Introspection(_)) {
                         introspected = Some(self.introspect(which));

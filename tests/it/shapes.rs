@@ -82,11 +82,11 @@ fn record(gate: &Gate, response: &Response) -> Value {
     gate.decision(response.header("x-opgate-decision-id").expect("an answer names its decision"))
 }
 
-/// Every check of the token was passed, and its policy cannot be evaluated.
+/// Every check of the token was passed, and nothing ties its policy to a text.
 fn assert_stopped_at_the_policy(gate: &Gate, case: &str, response: &Response) {
     assert_eq!(response.status, 403, "{case}: {}", response.everything());
     let record = record(gate, response);
-    assert_eq!(record["reason"], "policy_unresolvable", "{case}: {record}");
+    assert_eq!(record["reason"], "policy_unbound", "{case}: {record}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn tok_021_033_both_spellings_name_the_same_person_agent_and_trail() {
         json!({"id": "desk/shopper/i-1", "identity": "urn:uuid:3b0e", "platform": "desk", "client": "shopper",
             "instance": "i-1"})
     );
-    assert_eq!(records[0]["reason"], "policy_unresolvable");
+    assert_eq!(records[0]["reason"], "policy_unbound");
     for request in echo.requests() {
         assert_eq!(request.all("x-opgate-user"), ["user-12345"]);
         assert_eq!(request.all("x-opgate-agent"), ["desk/shopper/i-1"]);
@@ -224,7 +224,7 @@ fn tok_024_a_remembered_token_dies_with_its_agents_identity() {
     token.payload["agent_identity"]["expires"] = json!(written(now() + 3));
     let token = token.sign(&gate.setup.key);
     let reason = |response: &Response| record(&gate, response)["reason"].clone();
-    assert_eq!(reason(&gate.get(TARGET, &token)), "policy_unresolvable");
+    assert_eq!(reason(&gate.get(TARGET, &token)), "policy_unbound");
     crate::support::eventually("the end of the identity", || {
         (reason(&gate.get(TARGET, &token)) == "agent_identity_invalid").then_some(())
     });
@@ -240,12 +240,14 @@ fn tok_028_policy_entries_are_well_formed_or_the_token_is_none() {
     for detail in [
         json!({"type": "authorization_policy", "policy": {"language": "rego", "content": "package a"}}),
         json!({"type": "rego_policy", "policy": {"type": "rego", "content": "package a"}}),
-        json!({"type": "rego_policy", "policy": {"type": "rego", "language": "rego", "uri": "https://as.test/p"}}),
     ] {
         let response = gate.get(TARGET, &with(detail.clone()));
         assert_eq!(response.status, 500, "{detail}: read, and not evaluated");
         assert_eq!(response.error(), "server_error");
     }
+    let addressed = json!({"type": "rego", "language": "rego", "uri": "https://as.test/p"});
+    let response = gate.get(TARGET, &with(json!({"type": "rego_policy", "policy": addressed})));
+    assert_stopped_at_the_policy(&gate, "an address alone", &response);
     refuse_all(
         &gate,
         &echo,
@@ -275,10 +277,13 @@ fn tok_030_policy_ref_has_three_forms() {
     let key = &gate.setup.key;
     let with = |reference: Value| Token::new().claim("policy_ref", reference).sign(key);
     let hash = "sha256-JzkDa0wlgOyiHFWcIcBHqCWLyP/vkvs5kMJC1xgoDMM=";
-    for form in [json!("p1"), json!({"id": "p1", "hash": hash}), json!(["p1", {"id": "p2"}])] {
+    for form in [json!("p1"), json!(["p1", {"id": "p2"}])] {
         let response = gate.get(TARGET, &with(form.clone()));
         assert_stopped_at_the_policy(&gate, &form.to_string(), &response);
     }
+    let response = gate.get(TARGET, &with(json!({"id": "p1", "hash": hash})));
+    assert_eq!(response.status, 403, "{}", response.everything());
+    assert_eq!(record(&gate, &response)["reason"], "policy_unresolvable", "nobody keeps its text");
     refuse_all(
         &gate,
         &echo,

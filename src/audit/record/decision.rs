@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Body, Effect, Kept, count, micros};
+use super::{Body, Effect, Kept, PolicyAnswer, count, micros};
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
 use crate::model::need::{Charged, FirstUse};
@@ -48,6 +48,8 @@ pub struct Decision<'a> {
     pub unverified: Option<Unverified<'a>>,
     /// The grant entry that covers the operation.
     pub basis: Option<Basis<'a>>,
+    /// The policies that were asked, in order.
+    pub policies: &'a [PolicyAnswer],
     /// What the call was charged under every cap, when it is allowed.
     pub charged: &'a [Charge],
     /// The cap it did not fit into, when that is why it is refused.
@@ -108,7 +110,7 @@ pub struct Unverified<'a> {
 pub struct Basis<'a> {
     /// The index of the grant entry in the token, when there is one.
     pub entry: Option<usize>,
-    /// How it covers the operation: `agent_operation`, `scope`.
+    /// How it covers the operation: `agent_operation`, `policy`, `scope`.
     pub how: &'a str,
 }
 
@@ -163,6 +165,12 @@ pub struct Http<'a> {
 impl Decision<'_> {
     const fn is_forwarded(&self) -> bool {
         self.refusal.is_none() || self.observed
+    }
+
+    fn asked(&self, to: &mut Members<'_>) {
+        if !self.policies.is_empty() {
+            to.objects("policies", self.policies, |to, answer| answer.write(to));
+        }
     }
 
     fn verdict(&self, to: &mut Members<'_>) {
@@ -254,6 +262,7 @@ impl Body for Decision<'_> {
                 to.text("how", basis.how);
             });
         }
+        self.asked(to);
         self.quantities(to);
         self.request(to);
         if let Some(client) = self.client {

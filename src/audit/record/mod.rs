@@ -5,6 +5,7 @@
 //! has a field here, and a user is known by a keyed hash only.
 
 mod decision;
+mod policy;
 mod process;
 mod token;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use self::decision::{
     Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Trace, Unverified,
 };
+pub use self::policy::PolicyAnswer;
 pub use self::process::{
     Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
 };

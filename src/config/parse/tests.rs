@@ -722,6 +722,21 @@ const BAD: &[(&str, &str, &str)] = &[
         "path = \"/products/**\"\nevidence = \"ignore\"\naccept_prompt_credential = false",
         "17:28: resource[0].operation[0].accept_prompt_credential: does nothing where evidence is ignored",
     ),
+    (
+        r#"issuer = "https://as.example.com""#,
+        "issuer = \"https://as.example.com\"\npolicies = { origins = [\"https://p.example.com/v1\"] }",
+        "6:25: issuer[0].policies.origins[0]: `https://p.example.com/v1` is more than scheme and authority",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource.local_policy]]\nfile = \"policy.txt\"",
+        "17:8: resource[0].local_policy[0].file: does not say by its ending which language it is in",
+    ),
+    (
+        r#"id = "https://tools.example.com/shop""#,
+        "id = \"https://tools.example.com/shop\"\npolicy_headers = [\"Cookie\"]",
+        "11:19: resource[0].policy_headers[0]: `cookie` carries a credential, which no policy is shown",
+    ),
 ];
 
 #[test]

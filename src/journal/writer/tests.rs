@@ -37,6 +37,7 @@ fn decision(id: &str) -> Decision<'_> {
         proof: None,
         scope: None,
         unverified: None,
+        policies: &[],
         basis: None,
         charged: &[],
         exceeded: None,

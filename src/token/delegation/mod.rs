@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use self::record::Record;
 use super::claims::Claims;
 use super::detached::Detached;
+use super::policies::Policy;
 use super::signers::{Finding, Role, Signers, Verifier};
 use super::trust::{Countersigned, Delegations, Issuer};
 use super::verify::Halt;
@@ -72,8 +73,8 @@ pub struct Hop {
     pub countersignature: Countersignature,
     /// What it was for, in at most 200 characters.
     pub summary: Option<Box<str>>,
-    /// Whether it carries a policy.
-    pub has_policy: bool,
+    /// `delegated_policy`: what bounds everything that is done under it.
+    pub policy: Option<Policy>,
     /// Members that no signature covers, by name. They decide nothing.
     pub unsigned: Vec<Box<str>>,
 }
@@ -318,7 +319,7 @@ fn summary(text: &str) -> Box<str> {
 impl Delegation {
     /// The records whose policy bounds every operation (D14), oldest first, by their place in the chain.
     pub fn policies(&self, newest_alone: bool) -> Vec<usize> {
-        let places = self.hops.iter().enumerate().filter(|(_, hop)| hop.has_policy);
+        let places = self.hops.iter().enumerate().filter(|(_, hop)| hop.policy.is_some());
         let newest_first =
             places.map(|(place, _)| place).take(if newest_alone { 1 } else { usize::MAX });
         let mut places: Vec<usize> = newest_first.collect();

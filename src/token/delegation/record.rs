@@ -6,6 +6,7 @@ use super::{Countersignature, Hop, summary};
 use crate::model::time::Timestamp;
 use crate::token::claims::MAX_AGENT as MAX_ID;
 use crate::token::jcs;
+use crate::token::policies::Policy;
 use crate::token::trust::Delegations;
 
 /// The members that signatures cover, those that may be absent last.
@@ -36,6 +37,7 @@ pub(super) struct Record<'a> {
     pub(super) root_evidence: Option<&'a str>,
     pub(super) as_signature: &'a str,
     pub(super) delegator_signature: Option<&'a str>,
+    policy: Option<Policy>,
 }
 
 impl<'a> Record<'a> {
@@ -47,9 +49,11 @@ impl<'a> Record<'a> {
             return None;
         }
         let id = |name| text(members, name).filter(|id| is_agent_id(id, terms));
-        if members.get("delegated_policy").is_some_and(|policy| !is_policy(policy)) {
-            return None;
-        }
+        let policy = match members.get("delegated_policy") {
+            None => None,
+            Some(policy) if is_policy(policy) => Some(Policy::of(policy.as_object()?).ok()?),
+            Some(_) => return None,
+        };
         optional(members, "operation_summary")?;
         let scope = optional(members, "scope")?;
         if scope.is_some_and(|list| !is_scope(list)) {
@@ -69,6 +73,7 @@ impl<'a> Record<'a> {
             root_evidence,
             as_signature: text(members, "as_signature")?,
             delegator_signature: optional(members, "delegator_signature")?,
+            policy,
         })
     }
 
@@ -90,7 +95,7 @@ impl<'a> Record<'a> {
             at: Timestamp::from_seconds(whole_seconds(self.at)),
             countersignature,
             summary: text(self.members, "operation_summary").map(summary),
-            has_policy: self.members.contains_key("delegated_policy"),
+            policy: self.policy.clone(),
             unsigned: unsigned
                 .map(|name| name.chars().take(long).collect::<String>().into())
                 .collect(),

@@ -123,7 +123,7 @@ impl<'a> Record<'a> {
             at: Timestamp::from_seconds(super::record::whole_seconds(self.at)),
             countersignature: Countersignature::Absent,
             summary: self.summary.map(summary),
-            has_policy: false,
+            policy: None,
             unsigned: Vec::new(),
         }
     }

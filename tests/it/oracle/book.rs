@@ -18,8 +18,8 @@ pub(super) const OK: Told = (200, "");
 pub(super) const INVALID_TOKEN: Told = (401, "invalid_token");
 pub(super) const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
 const INSUFFICIENT_SCOPE: Told = (403, "insufficient_scope");
-const INSUFFICIENT_AUTHORIZATION: Told = (403, "insufficient_authorization");
-const ENGINE_FAILED: Told = (500, "server_error");
+pub(super) const INSUFFICIENT_AUTHORIZATION: Told = (403, "insufficient_authorization");
+pub(super) const ENGINE_FAILED: Told = (500, "server_error");
 pub(super) const UNAVAILABLE: Told = (503, "temporarily_unavailable");
 
 /// A request as it stands on the wire.
@@ -76,7 +76,9 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     let signers = Signers { issuer: at, resource, keys };
     let delegation = chain::check_chain(&claims, signers)?;
     let shown = chain::read_evidence(&claims, &delegation, signers)?;
-    let boundaries = named + delegation.policies;
+    // No name leads to a policy here. What a chain carries is asked after what the token names.
+    let mut boundaries = vec![INSUFFICIENT_AUTHORIZATION; named];
+    boundaries.extend(&delegation.policies);
     // Where the steps of the table would refuse with another code: a grant is the same at every resource
     // of its issuer, so all that rests on the token alone comes before its audience.
     check_audience(&claims, resource)?;
@@ -84,7 +86,7 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     chain::check_evidence(&shown, operation.evidence, issuer.leeway, now)?;
     proof::check(asked, scheme, &token, bound.as_ref(), resource, now)?;
     check_presenter(&claims, &delegation, scheme, resource)?;
-    authorize(&claims, resource, operation, &asked.method, &path, boundaries, &grants)?;
+    authorize(&claims, resource, operation, &asked.method, &path, &boundaries, &grants)?;
     // Last: whoever is told to ask the person again must lack nothing else.
     if chain::suffices(&shown, operation.evidence, now) {
         Ok(())
@@ -429,7 +431,7 @@ fn authorize(
     operation: &Operation,
     method: &str,
     path: &str,
-    boundaries: usize,
+    boundaries: &[Told],
     grants: &[&Map<String, Value>],
 ) -> Step<()> {
     if resource.deny.iter().any(|denied| glob(denied, path)) {
@@ -441,8 +443,9 @@ fn authorize(
     if !required.all(|scope| held.iter().any(|own| own == scope)) {
         return Err(INSUFFICIENT_SCOPE);
     }
-    if boundaries > 0 {
-        return Err(INSUFFICIENT_AUTHORIZATION);
+    // The first that is not true decides, and here none is.
+    if let Some(told) = boundaries.first() {
+        return Err(*told);
     }
     if grants.is_empty() {
         return if resource.scopes_suffice { Ok(()) } else { Err(INSUFFICIENT_AUTHORIZATION) };
@@ -452,8 +455,10 @@ fn authorize(
         match string(grant, "type") {
             Some("agent_operation") if lists(grant, operation, method, path) => return Ok(()),
             Some("agent_operation") => {}
-            // No language can be evaluated here.
-            _ => failed = true,
+            _ => {
+                let policy = grant["policy"].as_object().unwrap();
+                failed |= members::told_of_policy(policy) == ENGINE_FAILED;
+            }
         }
     }
     if failed { Err(ENGINE_FAILED) } else { Err(INSUFFICIENT_AUTHORIZATION) }

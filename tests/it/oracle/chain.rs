@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::book::{INVALID_CHAIN, INVALID_TOKEN, Step, UNAVAILABLE, bytes, date, string};
-use super::json;
+use super::book::{INVALID_CHAIN, INVALID_TOKEN, Step, Told, UNAVAILABLE, bytes, date, string};
 use super::setting::{Evidence, ISSUERS, Issuer, Key, Resource};
+use super::{json, members};
 
 /// §3: what the signatures of a record are over.
 pub(super) const SIGNED: [&str; 8] = [
@@ -23,8 +23,8 @@ pub(super) const SIGNED: [&str; 8] = [
 pub(super) struct Chain {
     /// How many records there are.
     pub(super) length: usize,
-    /// Policies among them, which must all allow.
-    pub(super) policies: usize,
+    /// What comes of the policies among them, which must all allow: the oldest first.
+    pub(super) policies: Vec<Told>,
     root_evidence: Option<String>,
     /// Who recorded the first delegation.
     origin: Option<String>,
@@ -119,9 +119,10 @@ pub(super) fn check_chain(claims: &Map<String, Value>, signers: Signers<'_>) -> 
     if named.any(|other| Some(other) != root_evidence) {
         return Err(INVALID_CHAIN);
     }
+    let policies = records.iter().rev().filter_map(|one| one.get("delegated_policy")?.as_object());
     Ok(Chain {
         length: records.len(),
-        policies: records.iter().filter(|one| one.contains_key("delegated_policy")).count(),
+        policies: policies.map(members::told_of_policy).collect(),
         root_evidence: root_evidence.map(str::to_owned),
         origin: string(records[records.len() - 1], "as_id").map(str::to_owned),
     })
@@ -395,7 +396,7 @@ fn one(
     };
     let at = match confirmation.get("timestamp") {
         Some(Value::String(text)) if name == "user_confirmation_record" => {
-            super::members::moment_of(text).map(|micros| u64::try_from(micros / 1_000_000).unwrap())
+            members::moment_of(text).map(|micros| u64::try_from(micros / 1_000_000).unwrap())
         }
         Some(_) => date(confirmation, "timestamp", issuer).ok().flatten(),
         None => None,

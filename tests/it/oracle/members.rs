@@ -5,7 +5,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::book::{INVALID_TOKEN, Step, string, text};
+use super::book::{
+    ENGINE_FAILED, INSUFFICIENT_AUTHORIZATION, INVALID_TOKEN, Step, Told, string, text,
+};
 use super::setting::Issuer;
 
 /// Step 14, at `now` in microseconds; and how many policies are registered, which must all allow.
@@ -217,6 +219,17 @@ fn check_hash(members: &Map<String, Value>) -> Step<()> {
     let bytes = BASE64_STANDARD_NO_PAD.decode(standard).map_err(|_error| INVALID_TOKEN)?;
     let is_right = is_padded && !is_mixed && bytes.len() == length;
     if is_right { Ok(()) } else { Err(INVALID_TOKEN) }
+}
+
+/// What comes of a policy that a token carries: nothing that an address leads to can be had here, no
+/// text here is a policy, and no language is known but one.
+pub(super) fn told_of_policy(policy: &Map<String, Value>) -> Told {
+    let language = string(policy, "language").or(string(policy, "type"));
+    if language == Some("rego") && !policy.contains_key("content") {
+        INSUFFICIENT_AUTHORIZATION
+    } else {
+        ENGINE_FAILED
+    }
 }
 
 /// §5: the policy of a grant entry, whose language stands under `name`.

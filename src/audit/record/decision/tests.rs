@@ -89,6 +89,7 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         basis: Some(Basis { entry: Some(2), how: any }),
         charged: &[],
         exceeded: None,
+        policies: &[],
         operation: Some(Operation { protocol: any, action: any, method: any, path: any }),
         http: Http {
             method: any,

@@ -1,0 +1,130 @@
+//! The operator's own policies, read from their files when a configuration is put into force: those that
+//! tokens may name, and those that bound a resource.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::decide::world::LocalPolicy;
+use crate::policy::engine::{self, Class, NotAdmitted, Source};
+use crate::policy::record::{MAX_SOURCE, Record};
+use crate::policy::registry::Registry;
+
+/// The most files of a directory of policies.
+const MAX_FILES: usize = 10_000;
+/// The largest file of one: the largest text, escaped, and what stands beside it.
+const MAX_FILE: usize = 2 * MAX_SOURCE;
+
+/// Why the operator's policies cannot be put into force.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// A file or directory cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Io {
+        /// It.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is no policy.
+    #[error("`{}` is not a policy: {why}", path.display())]
+    NotAPolicy {
+        /// It.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A policy uses what it must not, or is none.
+    #[error("`{}`{}: {source}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    NotAdmitted {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: Option<u32>,
+        /// What is wrong with it.
+        source: NotAdmitted,
+    },
+}
+
+/// Compiles a policy of a resource.
+pub(super) fn local(policy: &config::LocalPolicy) -> Result<LocalPolicy, PolicyError> {
+    let path = &policy.file;
+    let text = read(path)?;
+    let text = std::str::from_utf8(&text)
+        .map_err(|_error| PolicyError::NotAPolicy { path: path.clone(), why: "it is not UTF-8" })?;
+    let source = Source {
+        language: policy.language,
+        class: Class::Local,
+        entry_point: &policy.entry_point,
+        text,
+    };
+    let compiled = engine::compile(&source).map_err(|source| PolicyError::NotAdmitted {
+        path: path.clone(),
+        line: source.line,
+        source,
+    })?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Ok(LocalPolicy { name: name.into(), policy: compiled })
+}
+
+/// The files of a directory of policies, in the order of their names.
+pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if matches!(ending, Some("cedar" | "json" | "rego")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Reads the policies that tokens may name. They are compiled when a token names them: as the issuer of
+/// that token may have them written.
+pub(super) fn registry(directory: &Path) -> Result<Registry, PolicyError> {
+    let files = files(directory)
+        .map_err(|source| PolicyError::Io { path: directory.to_owned(), source })?;
+    if files.len() > MAX_FILES {
+        let why = "there are more than 10000 policies in it";
+        return Err(PolicyError::NotAPolicy { path: directory.to_owned(), why });
+    }
+    let mut registry = Registry::default();
+    for path in files {
+        let bad = |why| PolicyError::NotAPolicy { path: path.clone(), why };
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| bad("its name is not UTF-8"))?;
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let body = read(&path)?;
+        let record = Record::read(&body, ending == "json", None);
+        let record = record.map_err(|_none| {
+            bad(if ending == "json" {
+                "it is not a registry's record with one text of at most 64 KiB"
+            } else {
+                "it is empty, larger than 64 KiB, or not UTF-8"
+            })
+        })?;
+        let language =
+            record.language.clone().or_else(|| (ending != "json").then(|| ending.into()));
+        let id = record.id.clone().unwrap_or_else(|| name.into());
+        let issuer = record.issuer.clone();
+        registry.add(&id, issuer.as_deref(), Record { language, ..record });
+    }
+    Ok(registry)
+}
+
+/// At most [`MAX_FILE`] bytes: a wrong path may be endless.
+fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    let failed = |source| PolicyError::Io { path: path.to_owned(), source };
+    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_FILE {
+        return Err(PolicyError::NotAPolicy { path: path.to_owned(), why: "it is too large" });
+    }
+    Ok(bytes)
+}
