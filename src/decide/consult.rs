@@ -252,7 +252,6 @@ impl<'c> Consultation<'c> {
             return match tie.holds(record) {
                 Some(true) => Ok(Arc::clone(record)),
                 Some(false) => Err(mismatch.into()),
-                None if record.is_immutable => Ok(Arc::clone(record)),
                 None => self.pinned(named, Arc::clone(record)),
             };
         }

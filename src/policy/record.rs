@@ -38,8 +38,6 @@ pub struct Record {
     pub id: Option<Box<str>>,
     /// `issuer`: whose name it is, where it says.
     pub issuer: Option<Box<str>>,
-    /// Whether its keeper promises that the name will never stand for another text.
-    pub is_immutable: bool,
 }
 
 /// The values of a registry record that a `policy_binding` covers.
@@ -70,7 +68,6 @@ impl Record {
             members: Members::default(),
             id: None,
             issuer: None,
-            is_immutable: false,
         }
     }
 
@@ -105,7 +102,6 @@ impl Record {
                 entrypoint: text("entrypoint")?.map(Into::into),
                 input_schema_digest: text("input_schema_digest")?.map(Into::into),
             },
-            is_immutable: members.get("immutable") == Some(&Value::Bool(true)),
             ..Self::of(source)
         })
     }

@@ -324,7 +324,7 @@ fn pol_021_a_revoked_policy_denies_at_once() {
 }
 
 #[test]
-fn a_directory_of_policies_is_asked_before_any_server_and_reloads() {
+fn pol_019_a_directory_of_policies_is_asked_first_and_a_promise_in_it_ties_nothing() {
     let echo = Echo::start();
     let mut setup = Setup::new(&echo);
     fs::create_dir(setup.dir.path().join("named")).unwrap();
@@ -333,20 +333,27 @@ fn a_directory_of_policies_is_asked_before_any_server_and_reloads() {
     setup.write("named/record.json", &record.to_string());
     setup.more = "\n[policies]\ndirectory = \"named\"\n".to_owned();
     let gate = setup.start();
-    allowed(&gate, &referring(&gate, json!("kept")), "immutable");
+    let kept = referring(&gate, json!({"id": "kept", "hash": sha256(ALLOW)}));
+    allowed(&gate, &kept, "a record");
     allowed(&gate, &referring(&gate, json!({"id": "plain", "hash": sha256(ALLOW)})), "by name");
     allowed(&gate, &referring(&gate, json!({"id": "other", "hash": sha256(ALLOW)})), "by digest");
     allowed(
         &gate,
-        &referring(&gate, json!([{"id": "plain", "hash": sha256(ALLOW)}, "kept"])),
+        &referring(
+            &gate,
+            json!([{"id": "plain", "hash": sha256(ALLOW)}, {"id": "kept", "hash": sha256(ALLOW)}]),
+        ),
         "both",
     );
-    let unbound = gate.get(TARGET, &referring(&gate, json!("plain")));
-    assert_eq!(gate.decision(&unbound.decision_id())["reason"], "policy_unbound");
+    // That a record calls itself immutable binds its keeper, and no text to a token.
+    for name in ["plain", "kept"] {
+        let unbound = gate.get(TARGET, &referring(&gate, json!(name)));
+        assert_eq!(gate.decision(&unbound.decision_id())["reason"], "policy_unbound", "{name}");
+    }
     let record = json!({"policy_id": "kept", "source": DENY, "immutable": true});
     gate.setup.write("named/record.json", &record.to_string());
     crate::support::eventually("the reload", || {
-        (gate.get(TARGET, &referring(&gate, json!("kept"))).status == 403).then_some(())
+        (gate.get(TARGET, &kept).status == 403).then_some(())
     });
 }
 
