@@ -79,7 +79,7 @@ impl Bench {
         aws_lc_rs::rand::fill(&mut key).map_err(|_opaque| anyhow::anyhow!("no randomness"))?;
         // A memory of its own: what is explained is not used up.
         let limits = &config.limits;
-        let bonds = Bonds::new(limits.evidence, limits.evidence_memory, Box::new(|one| *one));
+        let bonds = Bonds::new(limits.evidence, limits.evidence_memory, Box::new(|one| *one), None);
         let replay = Arc::new(Replay::new(limits.proofs, &key, None, bonds));
         let ledger = Arc::new(opening::look(&config)?);
         let facts = Store::new(&config, &revocations, &replay, &ledger, &serve::environment, None)?;

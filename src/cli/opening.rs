@@ -67,7 +67,7 @@ pub fn open(config: &Config) -> anyhow::Result<Opened> {
     rand::fill(&mut key).map_err(|_unspecified| anyhow::anyhow!("there is no randomness"))?;
     let (own, limits) = (journal.clone(), &config.limits);
     let keyed = Box::new(move |person: &[u8; 16]| own.cut(person));
-    let bonds = Bonds::new(limits.evidence, limits.evidence_memory, keyed);
+    let bonds = Bonds::new(limits.evidence, limits.evidence_memory, keyed, uses.bonds_since);
     bonds.recall(&uses.bonds);
     let replay = Replay::new(limits.proofs, &key, uses.complete_since, bonds);
     replay.recall(&uses.seen, now);
@@ -116,6 +116,11 @@ fn recall(config: &Config, recovered: &Recovered, now: Timestamp) -> anyhow::Res
     if uses.complete_since.is_some_and(|since| since >= now.before(proofs)) {
         tracing::warn!(
             "some records of used proofs may be lost: until the last of them has ended, DPoP proofs need a nonce and proofs of workloads are refused"
+        );
+    }
+    if uses.bonds_since.is_some() {
+        tracing::warn!(
+            "records of whom evidence was used with are lost: where `evidence_reuse` is `refuse`, evidence of before is refused for as long as it would have been remembered"
         );
     }
     if uses.complete_since.is_some() && longest_charge(config) > Duration::ZERO {

@@ -32,6 +32,7 @@ pub(super) fn liveness(
     let trust = Liveness {
         status_required: section.text_or_default("status").0 == "required",
         list_origins: list_origins(section, id, into),
+        introspects: introspection.is_some(),
         feed_max_age: uri.is_some().then_some(max_age),
     };
     let config = LivenessConfig {

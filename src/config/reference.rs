@@ -133,7 +133,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "token_cache", Count(0, 10_000_000), Default("20000"), "How many verified tokens are remembered. Some 10 MiB, and more than the agents of most deployments hold at one time."),
     key("limits", "proofs", Count(1, 100_000_000), Default("1000000"), "Used proofs of possession remembered until they end; with no room left, calls that bring one are refused. At some 40 bytes each this stays below 40 MiB, and two minutes of 8000 calls in a second fit."),
     key("limits", "charges", Count(1, 100_000_000), Default("200000"), "What calls have used of caps, remembered until it no longer counts; with no room left, calls that a cap counts are refused. One for each party and each moment (a thousandth of the window) at which something ends; at some 400 bytes each this stays below 80 MiB."),
-    key("limits", "evidence", Count(1, 100_000_000), Default("200000"), "Ids of evidence remembered with whom they were for; with no room left, calls are refused where `evidence_reuse` is `refuse`. At some 100 bytes each this stays below 20 MiB."),
+    key("limits", "evidence", Count(1, 100_000_000), Default("200000"), "Ids of evidence remembered with whom they were for; with no room left, calls are refused where `evidence_reuse` is `refuse`, and elsewhere their records say so. At some 100 bytes each this stays below 20 MiB."),
     key("limits", "evidence_memory", Duration(MINUTE, 7 * DAY), Default("1h"), "How long that is remembered after the last use. At each start the log is read as far back, and an hour of it is read in seconds."),
     key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
 
@@ -267,7 +267,7 @@ pub const KEYS: &[Key] = &[
     key("resource", "user_claims", Texts("name"), Default("[]"), "Claims of the token that policies see under `input.user`. None, because what a policy may see can stand in a refusal's reach."),
     key("resource", "token_claims", Texts("name"), Default("[]"), "Claims of the token that policies see under `input.token.claims`. None, as for `user_claims`."),
     key("resource", "policy_headers", Texts("header name"), Default("[]"), "Headers of the request that policies see. None, because a caller can write any; those that carry credentials are never shown."),
-    key("resource", "evidence", Choice(&["ignore", "verify_if_present", "required"]), Default("verify_if_present"), "The recorded confirmation of the person: `required` refuses a token without one and says that a new consent is needed. If present, because most issuers record none; what is there must be right."),
+    key("resource", "evidence", Choice(&["ignore", "verify_if_present", "required"]), Default("verify_if_present"), "The recorded confirmation of the person: `required` refuses a token without one and says that a new consent is needed; where a token only names its evidence, an issuer with `introspection` is asked for it. If present, because most issuers record none; what is there must be right."),
     key("resource", "evidence_max_age", Duration(SECOND, 365 * DAY), Without("any age"), "How long ago the person may have confirmed."),
     key("resource", "evidence_reuse", Choice(&["record", "refuse"]), Default("record"), "What is done with evidence that was seen with another person, client or policy within `limits.evidence_memory`: its signature names none of them. Recorded, because an issuer may let a refreshed token carry less. Delegated tokens must agree in the person alone."),
     key("resource", "user_actions", Texts("name"), Without("any but `implicit_consent` where evidence is required"), "What the person must have done, any of these: `button_click`, `biometric_confirmation`, `pin_entry`, `voice_confirmation`, `hardware_key`, or an action of the issuer's own."),
@@ -331,7 +331,7 @@ pub const KEYS: &[Key] = &[
 
     key("audit", "directory", Text("path"), Default("audit"), "Where the journal is written; made when it is not there."),
     key("audit", "name", Text("name"), Default("opgate"), "The log's name in its records. Give each gate its own."),
-    key("audit", "durability", Choice(&["sync", "batch", "batched"]), Default("sync"), "`sync`: a call goes on when its record is on the disk; `batch`: when it is queued. Sync, because what is not recorded must not have happened. `batched` is `batch`."),
+    key("audit", "durability", Choice(&["sync", "batch", "batched"]), Default("sync"), "`sync`: a call goes on when its record is on the disk; `batch`: when it is queued, but for the first use of evidence, which no crash may forget. Sync, because what is not recorded must not have happened. `batched` is `batch`."),
     key("audit", "interval", Duration(1, 100), Default("50ms"), "The longest that a record stays in memory with `batch`; at most 100ms. What a crash can lose."),
     key("audit", "max_wait", Duration(1, MINUTE), Default("250ms"), "How long a call waits for its record to be durable; then it is refused. A disk that takes longer is failing."),
     key("audit", "segment_bytes", Size(64 * KIB, 64 * GIB), Default("256MiB"), "Size at which a new segment begins. Searched in a second, few files in a year."),

@@ -4,9 +4,10 @@
 use super::binding;
 use super::call::Call;
 use super::facts::{Facts, Stop};
-use super::{proofs, revoked};
+use super::{proofs, revoked, told};
 use crate::model::reason::{Denial, Reason};
 use crate::token::delegation::presenter::{self, Method};
+use crate::token::evidence::Evidenced;
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::presenter::Presenter;
@@ -21,8 +22,9 @@ pub fn admit(
     check_audience(call, grant)?;
     revoked::check(grant, facts)?;
     revoked::introspect(call, grant, facts)?;
-    check_evidence(call, grant, facts)?;
+    let told = check_evidence(call, credentials, grant, facts)?;
     let mut presenter = proofs::prove(call, credentials, grant, facts)?;
+    presenter.told = told.map(Box::new);
     revoked::check_agents(grant, presenter.agents(), facts)?;
     binding::check(grant, &presenter, facts)?;
     presenter.delegated = check_delegation(call, grant, &presenter)?;
@@ -36,10 +38,21 @@ fn check_audience(call: &Call<'_>, grant: &Grant) -> Result<(), Denial> {
     if is_named { Ok(()) } else { Err(Denial::about(Reason::AudienceMismatch, "aud")) }
 }
 
-/// Step 17: evidence that is wrong makes the token wrong, wherever evidence is looked at.
-fn check_evidence(call: &Call<'_>, grant: &Grant, facts: &Facts<'_>) -> Result<(), Denial> {
-    let demand = &call.entry()?.confirmation;
-    grant.evidence().check(demand, grant.issuer().leeway, facts.now)
+/// Step 17: evidence that is wrong makes the token wrong, wherever evidence is looked at. Gives what the
+/// issuer tells of evidence that the token only names.
+fn check_evidence(
+    call: &Call<'_>,
+    credentials: &Credentials<'_>,
+    grant: &Grant,
+    facts: &Facts<'_>,
+) -> Result<Option<Evidenced>, Stop> {
+    let (demand, leeway) = (&call.entry()?.confirmation, grant.issuer().leeway);
+    grant.evidence().check(demand, leeway, facts.now)?;
+    let told = told::find(call, credentials, grant, facts)?;
+    if let Some(evidence) = &told {
+        evidence.check(demand, leeway, facts.now)?;
+    }
+    Ok(told)
 }
 
 /// D17, and that delegation is proven where the resource demands it.

@@ -16,6 +16,7 @@ pub mod facts;
 pub mod permit;
 pub mod proofs;
 pub mod revoked;
+mod told;
 pub mod trace;
 pub mod world;
 
@@ -55,7 +56,7 @@ pub fn authenticate(
         let trust = facts.issuer(issuer)?;
         let signers = Circle { call, facts, issuer };
         let grant = verify::introspected(answer, trust, credentials.digest, &signers, facts.now);
-        return finished(grant, issuer, facts);
+        return finish(grant, issuer, facts).map(Arc::new);
     }
     let token = Unverified::read(credentials.token, credentials.digest)?;
     let hint = token.issuer_hint()?;
@@ -65,17 +66,13 @@ pub fn authenticate(
     token.check_header(facts.issuer(index)?)?;
     let (trust, keys) = facts.trusted(index)?;
     let signers = Circle { call, facts, issuer: index };
-    finished(token.verify(trust, keys, &signers, facts.now), index, facts)
+    finish(token.verify(trust, keys, &signers, facts.now), index, facts).map(Arc::new)
 }
 
-/// What comes of a verification: a grant, a refusal, or what it lacks.
-fn finished(
-    verified: Result<Grant, Halt>,
-    issuer: usize,
-    facts: &Facts<'_>,
-) -> Result<Arc<Grant>, Stop> {
+/// What comes of a verification: what it found, a refusal, or what it lacks.
+fn finish<T>(verified: Result<T, Halt>, issuer: usize, facts: &Facts<'_>) -> Result<T, Stop> {
     match verified {
-        Ok(grant) => Ok(Arc::new(grant)),
+        Ok(found) => Ok(found),
         Err(Halt::Need(need)) => Err(Stop::Need(need)),
         Err(Halt::Refuse(denial)) => Err(denial.into()),
         Err(Halt::KeyUnknown) if facts.keys_are_newest(issuer) => {
@@ -174,15 +171,21 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
     let mut policies = Consultation::new(question, &operation, facts);
     let basis = algebra::decide(&demand, grant, &operation, &mut policies);
     // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
+    let evidence = presenter.evidence(grant);
     let confirmed = basis.and_then(|basis| {
-        grant.evidence().suffices(&entry.confirmation, facts.now)?;
+        evidence.suffices(&entry.confirmation, facts.now)?;
         Ok(basis)
     });
     let verdict = match confirmed {
         Ok(basis) => {
             let must_fit = entry.confirmation.refuse_reuse;
-            let bond = grant.evidence().bond(&entry.confirmation);
-            let bond = bond.map(|bond| Obligation::Bond { bond, must_fit });
+            let leeway = grant.issuer().leeway;
+            let bound = evidence.bond(&entry.confirmation);
+            let bond = bound.map(|(bond, confirmed)| Obligation::Bond {
+                bond,
+                earliest: confirmed.before(leeway),
+                must_fit,
+            });
             // Evidence comes first: a call that it refuses does not use its proof up.
             let proofs = presenter.first_uses().map(Obligation::FirstUse);
             let obligations = bond.into_iter().chain(proofs).collect();

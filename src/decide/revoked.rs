@@ -5,6 +5,7 @@ use super::call::Call;
 use super::facts::{Facts, Stop};
 use crate::model::reason::{Denial, Reason};
 use crate::token::grant::{Grant, Origin};
+use crate::token::introspection::Answer;
 use crate::token::revocation::{Hit, Set};
 
 /// Refuses a token that was taken back: by the operator, by its issuer or one of its chain, by name of
@@ -63,12 +64,23 @@ pub fn introspect(call: &Call<'_>, grant: &Grant, facts: &Facts<'_>) -> Result<(
     if !is_asked_of(call, grant) || matches!(grant.origin(), Origin::Introspected { .. }) {
         return Ok(());
     }
+    answer(call, grant, facts).map(drop)
+}
+
+/// What the issuer of a JWT says of it, and which issuer that is. What is not active, or another token, is
+/// refused.
+pub fn answer<'f>(
+    call: &Call<'_>,
+    grant: &Grant,
+    facts: &Facts<'f>,
+) -> Result<(usize, &'f Answer), Stop> {
     let id = &grant.issuer().id;
     let issuer = call.resource().issuer_named(id, facts.world);
     let issuer = issuer.ok_or(Denial::about(Reason::IssuerUnknown, "iss"))?;
     let claims = grant.claims();
-    if facts.introspection(issuer)?.answer.agrees(id, &claims.subject, &claims.jwt_id) {
-        Ok(())
+    let answer = &facts.introspection(issuer)?.answer;
+    if answer.agrees(id, &claims.subject, &claims.jwt_id) {
+        Ok((issuer, answer))
     } else {
         Err(Denial::from(Reason::TokenInactive).into())
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::bonds::{Bonds, Seen};
 use crate::decide::facts::FirstUses;
-use crate::model::need::{FirstUse, Obligation, ProofKind};
+use crate::model::need::{Bond, FirstUse, Obligation, ProofKind};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::nonce::NonceKey;
@@ -46,6 +46,18 @@ struct Shard {
     buckets: BTreeMap<u64, HashSet<[u8; 16]>>,
     /// The first bucket that was never forgotten. It does not go back when the clock does.
     first: u64,
+}
+
+/// What was done of what a permit owes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fulfilled {
+    /// What is suspicious about the call and lets it pass, in a word for its record.
+    pub alert: Option<&'static str>,
+    /// With whom and what its evidence is used, as its record says it.
+    pub bond: Option<Bond>,
+    /// No record on the disk says so yet: this one must be there before the call is forwarded, or a crash
+    /// would make the evidence new again (`evidence.md` V8).
+    pub must_last: bool,
 }
 
 impl fmt::Debug for Replay {
@@ -97,32 +109,41 @@ impl Replay {
         }
     }
 
-    /// Fulfils what a permit owes, or refuses the call. What is suspicious and lets the call pass is said
-    /// in a word for its record.
-    pub fn fulfil(
-        &self,
-        obligations: &[Obligation],
-        now: Timestamp,
-    ) -> Result<Option<&'static str>, Denial> {
-        let mut alert = None;
+    /// Fulfils what a permit owes, or refuses the call.
+    pub fn fulfil(&self, obligations: &[Obligation], now: Timestamp) -> Result<Fulfilled, Denial> {
+        let mut fulfilled = Fulfilled::default();
         for obligation in obligations {
             match obligation {
-                Obligation::Bond { bond, must_fit } => {
-                    match (self.bonds.bind(bond, now), must_fit) {
-                        (Seen::Fitting, _) | (Seen::NoRoom, false) => {}
-                        (Seen::Elsewhere, false) => alert = Some("evidence_reused"),
+                Obligation::Bond { bond, earliest, must_fit } => {
+                    match (self.bonds.bind(bond, *earliest, now), must_fit) {
+                        (Seen::Fitting { bond, is_recorded }, _) => {
+                            fulfilled.bond = Some(bond);
+                            fulfilled.must_last = !is_recorded;
+                        }
+                        (Seen::Elsewhere, false) => fulfilled.alert = Some("evidence_reused"),
                         (Seen::Elsewhere, true) => {
                             return Err(Denial::about(Reason::EvidenceInvalid, "V8"));
                         }
-                        (Seen::NoRoom, true) => {
-                            return Err(Denial::about(Reason::FirstUseUnknown, "full"));
+                        // What cannot be looked for is not said to be in order.
+                        (Seen::Unknown(_), false) => {
+                            fulfilled.alert = Some("evidence_unremembered");
+                        }
+                        (Seen::Unknown(why), true) => {
+                            return Err(Denial::about(Reason::FirstUseUnknown, why));
                         }
                     }
                 }
                 Obligation::FirstUse(first_use) => self.use_once(first_use, now)?,
             }
         }
-        Ok(alert)
+        Ok(fulfilled)
+    }
+
+    /// The record of a call is on the disk, which says with whom and what its evidence is used.
+    pub fn recorded(&self, fulfilled: &Fulfilled) {
+        if let Some(bond) = fulfilled.bond.as_ref().filter(|_| fulfilled.must_last) {
+            self.bonds.recorded(bond);
+        }
     }
 
     /// Uses a proof up. Of all calls with the same one, exactly one succeeds.
@@ -229,7 +250,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
 
     fn memory(capacity: usize) -> Replay {
-        let bonds = Bonds::new(10, Duration::from_hours(1), Box::new(|person| *person));
+        let bonds = Bonds::new(10, Duration::from_hours(1), Box::new(|person| *person), None);
         Replay::new(capacity, &[7; 32], None, bonds)
     }
 

@@ -15,7 +15,7 @@ use super::ledger::{Ledger, Reservation, Shortfall};
 use super::liveness::Liveness;
 use super::pins::Pins;
 use super::policies;
-use super::replay::Replay;
+use super::replay::{Fulfilled, Replay};
 use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
@@ -333,9 +333,14 @@ impl Store {
         }
     }
 
-    /// Does what the permit owes before it takes effect; what is suspicious is said in a word.
-    pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<Option<&'static str>, Denial> {
+    /// Does what the permit owes before it takes effect.
+    pub fn fulfil(&self, permit: &Permit, now: Timestamp) -> Result<Fulfilled, Denial> {
         self.replay.fulfil(permit.obligations(), now)
+    }
+
+    /// What was fulfilled stands in a record on the disk.
+    pub fn recorded(&self, fulfilled: &Fulfilled) {
+        self.replay.recorded(fulfilled);
     }
 
     /// Takes room for what a permitted call counts under every cap, or says which has none. Where no cap

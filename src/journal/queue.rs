@@ -22,6 +22,8 @@ pub(super) struct Queue {
     pub(super) batch: Arc<Batch>,
     /// Somebody waits for what is queued.
     pub(super) urgent: bool,
+    /// Somebody waits until it is on the disk, whatever the durability.
+    pub(super) firm: bool,
     /// The thread sleeps and must be woken.
     pub(super) parked: bool,
     pub(super) closing: bool,
@@ -40,6 +42,7 @@ pub(super) struct Work {
     pub(super) lines: Vec<u8>,
     pub(super) records: usize,
     pub(super) first_seq: u64,
+    pub(super) firm: bool,
     pub(super) batch: Arc<Batch>,
 }
 
@@ -68,6 +71,7 @@ impl Queue {
             middle: middle.into(),
             batch: Arc::new(Batch::new()),
             urgent: false,
+            firm: false,
             parked: false,
             closing: false,
             stopped: false,
@@ -112,6 +116,7 @@ impl Queue {
             lines: std::mem::take(&mut self.lines),
             records: std::mem::take(&mut self.records),
             first_seq: std::mem::replace(&mut self.first_seq, self.next_seq),
+            firm: std::mem::take(&mut self.firm),
             batch: std::mem::replace(&mut self.batch, Arc::new(Batch::new())),
         }
     }

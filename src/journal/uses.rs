@@ -29,6 +29,9 @@ pub struct Uses {
     pub charged: Vec<Charged>,
     /// With whom and what evidence was used, the oldest use first.
     pub bonds: Vec<(Timestamp, Bond)>,
+    /// Since when none of these is missing, where that is not the whole time. The first of each is on the
+    /// disk before its call is forwarded, so that only a log that was set aside lacks any.
+    pub bonds_since: Option<Timestamp>,
     /// Since when none is missing, where that is not the whole time.
     pub complete_since: Option<Timestamp>,
 }
@@ -44,7 +47,11 @@ pub fn read(
 ) -> io::Result<Uses> {
     // A clock that went back makes nothing older than it was.
     let present = now.max(recovered.last);
-    let (since, remembered) = (present.before(lifetime), present.before(memory));
+    let since = present.before(lifetime);
+    // In `batched` the last uses of what was used before may be lost. They came after the last record, and
+    // made the memory of it last from then on.
+    let may_lack = recovered.previous_clean == Some(false);
+    let remembered = if may_lack { recovered.last.min(now) } else { present }.before(memory);
     let mut reading = Reading { present, remembered, ..Reading::default() };
     for place in segment::list(directory)?.iter().rev() {
         reading.segment(place)?;
@@ -58,8 +65,15 @@ pub fn read(
         reading.gap = reading.gap.max(Some(now));
     }
     let complete_since = reading.gap.filter(|gap| *gap >= since);
-    let bonds = reading.bonds();
-    Ok(Uses { bonds, seen: reading.seen, charged: reading.charged.into_inner(), complete_since })
+    let bonds_since = reading.damaged.filter(|gap| *gap >= remembered);
+    let bonds = reading.bonds((may_lack && may_lose).then_some(present));
+    Ok(Uses {
+        bonds,
+        bonds_since,
+        seen: reading.seen,
+        charged: reading.charged.into_inner(),
+        complete_since,
+    })
 }
 
 #[derive(Default)]
@@ -73,6 +87,8 @@ struct Reading {
     bonds: HashMap<Bond, (Timestamp, Timestamp)>,
     /// The last time that records may have been lost.
     gap: Option<Timestamp>,
+    /// The last time that the log was set aside as damaged.
+    damaged: Option<Timestamp>,
     /// Whether some record says that it was kept in memory first, or on the disk.
     batched: bool,
     sync: bool,
@@ -92,7 +108,7 @@ struct Line<'a> {
     #[serde(borrow, default)]
     proof: Proof<'a>,
     #[serde(borrow, default)]
-    evidence: Evidence<'a>,
+    bond: Option<Bonded<'a>>,
     #[serde(default)]
     seq: u64,
     /// The decision that an outcome is of.
@@ -127,12 +143,6 @@ impl Charges {
         self.made.retain(|seq, _| !self.given_back.contains(seq));
         self.made.into_values().flatten().collect()
     }
-}
-
-#[derive(Default, Deserialize)]
-struct Evidence<'a> {
-    #[serde(borrow)]
-    bond: Option<Bonded<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -198,11 +208,13 @@ impl Reading {
         Ok(())
     }
 
-    /// First and last uses in the order of their times.
-    fn bonds(&self) -> Vec<(Timestamp, Bond)> {
+    /// First and last uses in the order of their times; the last of each may have been at `latest`.
+    fn bonds(&self, latest: Option<Timestamp>) -> Vec<(Timestamp, Bond)> {
         let each = self.bonds.iter();
-        let mut uses: Vec<_> =
-            each.flat_map(|(bond, (first, last))| [(*first, *bond), (*last, *bond)]).collect();
+        let of_each = |(bond, (first, last)): (&Bond, &(Timestamp, Timestamp))| {
+            [(*first, *bond), (latest.unwrap_or(*last), *bond)]
+        };
+        let mut uses: Vec<_> = each.flat_map(of_each).collect();
         uses.sort_by_key(|(at, _)| *at);
         uses
     }
@@ -217,6 +229,9 @@ impl Reading {
         if matches!(&*line.why, "damaged" | "unclean_end") {
             self.gap = self.gap.max(at);
         }
+        if line.why == "damaged" {
+            self.damaged = self.damaged.max(at);
+        }
         if line.refunded {
             self.charged.given_back.insert(line.of);
         }
@@ -226,7 +241,7 @@ impl Reading {
             self.charged.made.insert(line.seq, counting);
         }
         // A call that was refused has bound nothing.
-        if let (Some(at), Some(bonded), "allow") = (at, &line.evidence.bond, &*line.decision)
+        if let (Some(at), Some(bonded), "allow") = (at, &line.bond, &*line.decision)
             && at >= self.remembered
             && let Some(bond) = bonded.read()
         {
@@ -309,7 +324,7 @@ mod tests {
         let bond = |ago: u64, decision: &str, person: u8, grant: &str| {
             let (evidence, person) = ("01".repeat(16), format!("{person:02x}").repeat(16));
             let bond = format!(r#"{{"evidence":"{evidence}","person":"{person}"{grant}}}"#);
-            let rest = format!(r#""decision":"{decision}","evidence":{{"id":"x","bond":{bond}}}"#);
+            let rest = format!(r#""decision":"{decision}","bond":{bond}"#);
             line(ago, &format!(r#""type":"decision","durability":"sync",{rest}"#))
         };
         let granted = format!(r#","grant":"{}""#, "0a".repeat(16));
@@ -330,6 +345,34 @@ mod tests {
             .map(|(at, bond)| (NOW.since(*at).as_secs(), bond.person[0], bond.grant.is_some()))
             .collect();
         assert_eq!(found, [(3_000, 1, true), (1_000, 3, false), (1_000, 3, false), (10, 1, true)]);
+        assert_eq!(uses.bonds_since, None);
+    }
+
+    #[test]
+    fn v8_uses_that_a_batched_log_may_lack_are_taken_to_have_been_and_damage_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = directory.path().join(segment::DIRECTORY);
+        fs::create_dir(&folder).unwrap();
+        let bond = format!(r#"{{"evidence":"{0}","person":"{0}"}}"#, "01".repeat(16));
+        let used = line(4_000, &format!(r#""type":"decision","decision":"allow","bond":{bond}"#));
+        let batched = line(4_100, r#""type":"start","durability":"batched""#);
+        let hour = Duration::from_hours(1);
+        let found = |text: &str, clean: bool| {
+            fs::write(folder.join(segment::name(0)), text).unwrap();
+            let last = NOW.before(Duration::from_secs(1_000));
+            let recovered = Recovered { previous_clean: Some(clean), last, ..Recovered::default() };
+            let uses = read(directory.path(), &recovered, LIFETIME, hour, NOW).unwrap();
+            let ago = |at: Timestamp| NOW.since(at).as_secs();
+            let bonds: Vec<_> = uses.bonds.iter().map(|(at, _)| ago(*at)).collect();
+            (bonds, uses.bonds_since.map(ago))
+        };
+        assert_eq!(found(&(batched.clone() + &used), true), (vec![], None), "ended an hour ago");
+        assert_eq!(found(&(batched + &used), false), (vec![4_000, 0], None), "used to the last");
+        let sync = line(4_100, r#""type":"start","durability":"sync""#);
+        let damaged = line(3_000, r#""type":"gap","why":"damaged""#);
+        let unclean = line(2_000, r#""type":"gap","why":"unclean_end""#);
+        let text = sync + &used + &damaged + &unclean;
+        assert_eq!(found(&text, false), (vec![4_000, 4_000], Some(3_000)));
     }
 
     #[test]

@@ -213,7 +213,24 @@ impl Journal {
     /// Writes a record and returns when it is kept as configured: on the disk in `sync`, queued in
     /// `batched`. A record that opens a call is closed again when this fails or is given up.
     pub async fn append(&self, now: Timestamp, record: &impl Body) -> Result<Receipt, AppendError> {
-        let urgent = self.0.kept == Kept::Sync;
+        self.keep(now, record, self.0.kept == Kept::Sync).await
+    }
+
+    /// Writes a record and returns when it is on the disk, whatever is configured.
+    pub async fn append_firmly(
+        &self,
+        now: Timestamp,
+        record: &impl Body,
+    ) -> Result<Receipt, AppendError> {
+        self.keep(now, record, true).await
+    }
+
+    async fn keep(
+        &self,
+        now: Timestamp,
+        record: &impl Body,
+        urgent: bool,
+    ) -> Result<Receipt, AppendError> {
         let (seq, batch) = match self.0.push(now, record, urgent) {
             Err(NotQueued::Full(batch)) => self.queue_later(now, record, urgent, batch).await?,
             queued => queued?,
@@ -381,6 +398,7 @@ impl Shared {
             let seq = queue.add(now, body);
             queue.follow(record.effect());
             queue.urgent |= urgent;
+            queue.firm |= urgent;
             let wants_thread = urgent || was_empty || queue.lines.len() >= FULL;
             let wake = wants_thread && std::mem::replace(&mut queue.parked, false);
             let batch = Arc::clone(&queue.batch);
@@ -395,12 +413,16 @@ impl Shared {
     /// The life of the thread.
     fn run<D: Disk>(&self, mut tail: Tail<D>) {
         while let Some(work) = self.next(tail.owes_sync.then_some(tail.synced)) {
-            let Work { lines, records, first_seq, batch } = work;
+            let Work { lines, records, first_seq, firm, batch } = work;
             let began = clock::instant();
             let written = if lines.is_empty() {
                 tail.sync()
             } else {
                 tail.write(&lines, first_seq, clock::now())
+            };
+            let written = match written {
+                Ok(()) if firm && tail.owes_sync => tail.sync(),
+                written => written,
             };
             match written {
                 Ok(()) => {

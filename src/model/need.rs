@@ -31,6 +31,8 @@ pub enum Obligation {
     Bond {
         /// With whom and what it is used.
         bond: Bond,
+        /// The earliest time at which it can have been used before.
+        earliest: Timestamp,
         /// Whether a call is refused that uses it with another.
         must_fit: bool,
     },

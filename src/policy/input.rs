@@ -126,7 +126,7 @@ pub fn object(
     if let Some(delegation) = delegation(grant) {
         set("delegation", delegation);
     }
-    set("evidence", evidence(grant, *now));
+    set("evidence", evidence(presenter.evidence(grant), *now));
     set("environment", environment(given));
     if let Some(context) = context {
         set("context", Value::Object(context.clone()));
@@ -332,8 +332,8 @@ fn delegation(grant: &Grant) -> Option<Value> {
 }
 
 /// What the person confirmed, and when. What was displayed is not shown: it may hold anything.
-fn evidence(grant: &Grant, now: Timestamp) -> Value {
-    let evidence = match grant.evidence() {
+fn evidence(found: &Evidenced, now: Timestamp) -> Value {
+    let evidence = match found {
         Evidenced::Nothing => return json!({ "present": false, "verified": false }),
         // What a client says that was typed is no record of a consent, however well it is signed.
         Evidenced::Prompted(_) | Evidenced::Refused(_) => {

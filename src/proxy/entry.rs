@@ -10,8 +10,8 @@ use uuid::{NoContext, Uuid};
 
 use super::headers::{Caller, TRACEPARENT};
 use crate::audit::record::{
-    Agent, Basis, Charge, Decision, Exceeded, Http, Operation, PolicyAnswer, Proof, Token, Trail,
-    Unverified,
+    Agent, Basis, Charge, Decision, Exceeded, Http, Kept, Operation, PolicyAnswer, Proof, Token,
+    Trail, Unverified,
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
@@ -22,8 +22,9 @@ use crate::decide::call::Call;
 use crate::decide::consult::Consulted;
 use crate::decide::permit::Ground;
 use crate::facts::ledger::{Shortfall, Taken};
+use crate::facts::replay::Fulfilled;
 use crate::journal::writer::Journal;
-use crate::model::need::{Bond, FirstUse};
+use crate::model::need::FirstUse;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
 use crate::model::written::Written;
@@ -31,6 +32,7 @@ use crate::policy::algebra;
 use crate::token::aoa::Expansion;
 use crate::token::delegation::Hop;
 use crate::token::delegation::presenter::Method;
+use crate::token::evidence::{Evidence, Evidenced};
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
 use crate::token::jws;
@@ -130,8 +132,8 @@ pub struct Entry<'a> {
     pub taken: &'a [Taken],
     /// The cap that it does not fit into.
     pub shortfall: Option<&'a Shortfall>,
-    /// What is suspicious about a call that is let through.
-    pub alert: Option<&'static str>,
+    /// What was done of what its permit owes.
+    pub fulfilled: Fulfilled,
     /// The policies that were asked.
     pub consulted: &'a [Consulted],
     /// What was decided.
@@ -186,12 +188,18 @@ impl Entry<'_> {
             id: self.id.as_str(),
             trace: self.trace.and_then(Trace::recorded),
             refusal: self.denial(),
-            alert: self.alert,
+            alert: self.fulfilled.alert,
             observed: matches!(self.verdict, Ok(Ground::Observed(_))),
-            kept: journal.kept(),
+            kept: if self.fulfilled.must_last { Kept::Sync } else { journal.kept() },
             resource: self.call.map(|call| &*call.resource().id),
             token: computed.token.as_ref().or_else(|| self.token(journal)),
             presenter: self.presenter.and_then(|one| one.delegated).map(Method::word),
+            evidence: self
+                .presenter
+                .and_then(Presenter::told)
+                .and_then(Evidenced::shown)
+                .map(recorded),
+            bond: self.fulfilled.bond,
             proof: self.presenter.map(|presenter| self.proof(presenter)),
             scope: computed.scope.as_deref(),
             unverified: computed.digest.as_ref().map(|digest| Unverified {
@@ -295,16 +303,7 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
         agent: agent(grant, parties),
         user: user.as_ref(),
         client_id: parties.client,
-        evidence: grant.evidence().shown().map(|evidence| RecordedEvidence {
-            id: evidence.id.as_deref(),
-            confirmed: evidence.confirmed,
-            user_action: &evidence.user_action,
-            verified: evidence.vouched.word(),
-            summary: &evidence.summary,
-            displayed: &evidence.displayed,
-            // The digest of a name can be guessed; under the key of the log it cannot.
-            bond: evidence.bond.map(|bond| Bond { person: journal.cut(&bond.person), ..bond }),
-        }),
+        evidence: grant.evidence().shown().map(recorded),
         prompt: grant.evidence().prompted().map(|prompted| {
             let good = prompted.good();
             RecordedPrompt {
@@ -323,6 +322,17 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
         trail: trail(grant),
     };
     token.write(into);
+}
+
+fn recorded(evidence: &Evidence) -> RecordedEvidence<'_> {
+    RecordedEvidence {
+        id: evidence.id.as_deref(),
+        confirmed: evidence.confirmed,
+        user_action: &evidence.user_action,
+        verified: evidence.vouched.word(),
+        summary: &evidence.summary,
+        displayed: &evidence.displayed,
+    }
 }
 
 fn agent<'r>(grant: &'r Grant, parties: Parties<'r>) -> Agent<'r> {

@@ -249,14 +249,20 @@ impl Gate {
             body: judgement.body.as_ref().map(|body| &body.sha256),
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
             shortfall: judgement.shortfall.as_ref(),
-            alert: judgement.alert,
+            fulfilled: judgement.fulfilled,
             consulted: &judgement.consulted,
             verdict,
             took,
         };
         let computed = entry.compute(&self.0.journal);
         let decision = entry.decision(&computed, &self.0.journal);
-        self.0.journal.append(context.now, &decision).await.map_err(|error| error.reason().into())
+        let receipt = if judgement.fulfilled.must_last {
+            let receipt = self.0.journal.append_firmly(context.now, &decision).await;
+            receipt.inspect(|_kept| serving.facts.recorded(&judgement.fulfilled))
+        } else {
+            self.0.journal.append(context.now, &decision).await
+        };
+        receipt.map_err(|error| error.reason().into())
     }
 
     /// Ties a call to the grant that permitted it. One that is only observed was not permitted by any.
@@ -275,7 +281,9 @@ impl Gate {
         let current = Arc::clone(&self.0.serving);
         let tether = Tether::new(Arc::clone(grant), agents, current, signal, raised);
         let asked = judgement.credentials.filter(|_| {
-            judgement.call.as_ref().is_some_and(|call| revoked::is_asked_of(call, grant))
+            // So does one whose evidence its issuer told.
+            let is_told = judgement.presenter.as_ref().is_some_and(|one| one.told().is_some());
+            is_told || judgement.call.as_ref().is_some_and(|call| revoked::is_asked_of(call, grant))
         });
         Some(Box::new(match asked {
             Some(credentials) => tether.asked_about(credentials.token.token()),

@@ -17,6 +17,7 @@ use crate::decide::facts::Facts;
 use crate::decide::permit::Permit;
 use crate::decide::{self, Decided, admit};
 use crate::facts::ledger::{Reservation, Shortfall};
+use crate::facts::replay::Fulfilled;
 use crate::facts::store::{Settling, Store};
 use crate::model::body::Body;
 use crate::model::exact::{Json, Malformed};
@@ -46,8 +47,8 @@ pub struct Judgement<'a> {
     pub reservation: Option<Reservation>,
     /// The cap that it does not fit into, when that is why it is refused.
     pub shortfall: Option<Shortfall>,
-    /// What is suspicious about a call that is let through.
-    pub alert: Option<&'static str>,
+    /// What was done of what its permit owes.
+    pub fulfilled: Fulfilled,
     /// The policies that were asked, in order.
     pub consulted: Vec<Consulted>,
     /// Whether the call may be forwarded.
@@ -65,7 +66,7 @@ impl Judgement<'_> {
             body: None,
             reservation: None,
             shortfall: None,
-            alert: None,
+            fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
             consulted: Vec::new(),
             verdict: Err(denial),
         }
@@ -168,7 +169,7 @@ async fn decide<'a>(
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.
-    found.alert = facts.fulfil(&permit, now)?;
+    found.fulfilled = facts.fulfil(&permit, now)?;
     found.reservation = reservation;
     Ok(permit)
 }

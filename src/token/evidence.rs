@@ -3,7 +3,10 @@
 //!
 //! The checks are numbered as in `evidence.md` §4. V1 to V5 depend on the token alone and are made with
 //! it; the others depend on the operation. A prompt that a client claims to have received (form E4) is
-//! looked at where nothing better is there ([`prompt`]).
+//! looked at where nothing better is there ([`prompt`]), and evidence that a token only names (form E5)
+//! is what its issuer tells of it ([`told`]).
+
+pub mod told;
 
 use std::time::Duration;
 
@@ -91,15 +94,31 @@ impl Vouched {
     }
 }
 
-/// Reads and verifies the evidence of a token whose own signature, claims and chain were verified.
+/// What evidence is part of: a token whose own signature, claims and chain were verified, or what its
+/// issuer says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Carrier<'a> {
+    /// Its claims, as they were written.
+    pub payload: &'a Map<String, Value>,
+    /// Its registered claims.
+    pub claims: &'a Claims,
+    /// The person that it names apart.
+    pub person: Option<&'a Person>,
+    /// Who issued it.
+    pub issuer: &'a Issuer,
+    /// Through whom it was delegated.
+    pub delegation: Option<&'a Delegation>,
+    /// The evidence is covered by the signature of the token around it. Where it is not, its own is the only
+    /// one left.
+    pub is_signed: bool,
+}
+
+/// Reads and verifies the evidence of a token.
 pub fn verify(
-    payload: &Map<String, Value>,
-    claims: &Claims,
-    person: Option<&Person>,
-    issuer: &Issuer,
-    delegation: Option<&Delegation>,
+    carrier: &Carrier<'_>,
     verifier: &mut Verifier<'_, impl Signers>,
 ) -> Result<Evidenced, Halt> {
+    let Carrier { payload, claims, person, issuer, delegation, .. } = *carrier;
     let found = match structured(payload) {
         Ok(found) => found,
         Err(denial) => return Ok(Evidenced::Refused(denial)),
@@ -109,10 +128,9 @@ pub fn verify(
         let prompted = prompt::verify(payload, around, verifier)?;
         return Ok(prompted.map_or(Evidenced::Nothing, Evidenced::Prompted));
     }
-    let server = delegation.and_then(|chain| chain.hops.last()).map(|oldest| &*oldest.authority);
     let mut shown = None;
     for evidence in found {
-        match one(evidence, payload, claims, issuer, server, verifier)? {
+        match one(evidence, carrier, verifier)? {
             Ok(good) => shown = Some(good),
             Err(denial) => return Ok(Evidenced::Refused(denial)),
         }
@@ -143,7 +161,7 @@ fn structured(payload: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, 
     let mut found = Vec::new();
     let details = payload.get("authorization_details").and_then(Value::as_array);
     for detail in details.into_iter().flatten() {
-        if detail.get("type").is_some_and(|kind| kind == "authorization_evidence") {
+        if is_evidence(detail) {
             let evidence = detail.get("evidence").and_then(Value::as_object);
             found.push(evidence.ok_or(fails("V1"))?);
         }
@@ -167,17 +185,22 @@ fn structured(payload: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, 
     if is_one { Ok(found) } else { Err(fails("V1")) }
 }
 
+/// Whether an entry of `authorization_details` holds evidence.
+fn is_evidence(detail: &Value) -> bool {
+    detail.get("type").is_some_and(|kind| kind == "authorization_evidence")
+}
+
 /// V1, V2, V3 and V5 of one object; the inner result is about the evidence, the outer about the world.
 fn one(
     evidence: &Map<String, Value>,
-    payload: &Map<String, Value>,
-    claims: &Claims,
-    issuer: &Issuer,
-    server: Option<&str>,
+    carrier: &Carrier<'_>,
     verifier: &mut Verifier<'_, impl Signers>,
 ) -> Result<Result<Evidence, Denial>, Halt> {
+    let Carrier { payload, claims, issuer, delegation, .. } = *carrier;
+    let server = delegation.and_then(|chain| chain.hops.last()).map(|oldest| &*oldest.authority);
     let Some(read) = Read::of(evidence, issuer) else { return Ok(Err(fails("V1"))) };
     let vouched = match read.signature {
+        None if !carrier.is_signed => return Ok(Err(fails("V2"))),
         None => Vouched::Token,
         Some(signature) => {
             let signers =
@@ -389,21 +412,22 @@ impl Evidenced {
     /// that is accepted (V7). A new consent cures each.
     pub fn suffices(&self, demand: &Demand, now: Timestamp) -> Result<(), Denial> {
         let lacks = |check| Err(Denial::about(Reason::ConfirmationRequired, check));
-        let is_required = demand.evidence == Wanted::Required;
+        if self.is_lacking(demand) {
+            return lacks("V9");
+        }
         let (confirmed, user_action) = match self {
             Self::Prompted(prompted) => match prompted.good().filter(|_| demand.takes_prompts()) {
                 // Typing is none of the acts that can be demanded.
                 Some(prompt) => (prompt.typed, None),
-                None => return if is_required { lacks("V9") } else { Ok(()) },
+                None => return Ok(()),
             },
             Self::Shown(evidence) => (evidence.confirmed, Some(&evidence.user_action)),
-            Self::Nothing | Self::Refused(_) => {
-                return if is_required { lacks("V9") } else { Ok(()) };
-            }
+            Self::Nothing | Self::Refused(_) => return Ok(()),
         };
         if demand.evidence == Wanted::Ignored {
             return Ok(());
         }
+        let is_required = demand.evidence == Wanted::Required;
         if demand.max_age.is_some_and(|longest| now.since(confirmed) > longest) {
             return lacks("V6");
         }
@@ -422,9 +446,20 @@ impl Evidenced {
         }
     }
 
-    /// What the evidence is used with, where the operation looks at evidence.
-    pub fn bond(&self, demand: &Demand) -> Option<Bond> {
-        self.shown().filter(|_| demand.evidence != Wanted::Ignored)?.bond
+    /// Whether none that may stand is there, where one must be: not even a prompt that is good enough (V9).
+    pub fn is_lacking(&self, demand: &Demand) -> bool {
+        let has_any = match self {
+            Self::Nothing | Self::Refused(_) => false,
+            Self::Prompted(prompted) => demand.takes_prompts() && prompted.good().is_some(),
+            Self::Shown(_) => true,
+        };
+        demand.evidence == Wanted::Required && !has_any
+    }
+
+    /// What the evidence is used with and when it was given, where the operation looks at evidence.
+    pub fn bond(&self, demand: &Demand) -> Option<(Bond, Timestamp)> {
+        let shown = self.shown().filter(|_| demand.evidence != Wanted::Ignored)?;
+        Some((shown.bond?, shown.confirmed))
     }
 
     /// What a client says that the person typed, where there is no confirmation.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::delegation::presenter::Method;
+use super::evidence::Evidenced;
+use super::grant::Grant;
 use crate::model::need::FirstUse;
 
 /// What was proven. By default nothing: whoever holds a bearer token can present it.
@@ -22,6 +24,8 @@ pub struct Presenter {
     pub workload_key: Option<[u8; 32]>,
     /// The use of the workload's proof.
     pub workload_use: Option<FirstUse>,
+    /// The evidence that the token only names, as its issuer told it (form E5), where the operation needs it.
+    pub told: Option<Box<Evidenced>>,
     /// How it was known to be the agent that the token was delegated to, when it was delegated.
     pub delegated: Option<Method>,
 }
@@ -30,6 +34,16 @@ impl Presenter {
     /// The proofs that count once, and must not have counted before.
     pub fn first_uses(&self) -> impl Iterator<Item = FirstUse> {
         self.dpop_use.into_iter().chain(self.workload_use)
+    }
+
+    /// What its issuer told of the evidence that the token only names.
+    pub fn told(&self) -> Option<&Evidenced> {
+        self.told.as_deref()
+    }
+
+    /// The evidence that counts at this call: what was told of the token, or what it says itself.
+    pub fn evidence<'a>(&'a self, grant: &'a Grant) -> &'a Evidenced {
+        self.told().unwrap_or_else(|| grant.evidence())
     }
 
     /// The names of agents that it has proven to be: none of them need stand in the token, and each can be

@@ -188,6 +188,8 @@ pub struct Liveness {
     pub status_required: bool,
     /// Scheme and authority, in lower case, of every server that lists are taken from.
     pub list_origins: Vec<Box<str>>,
+    /// It can be asked of its tokens (RFC 7662).
+    pub introspects: bool,
     /// `revocation_max_age`, where there is a feed: an older one is none.
     pub feed_max_age: Option<Duration>,
 }

@@ -10,7 +10,7 @@ use super::claims::Claims;
 use super::confirmation::Confirmation;
 use super::delegation::{self, Delegation};
 use super::details;
-use super::evidence;
+use super::evidence::{self, Carrier, Evidenced, told};
 use super::grant::{Boundary, Grant, Origin};
 use super::hash;
 use super::introspection::{self, Answer, Introspected};
@@ -101,6 +101,22 @@ impl<'a> Unverified<'a> {
         }
         grant(&self.payload, issuer, Origin::Signed(signer), self.digest, signers, now)
     }
+
+    /// The evidence that this token only names, whose grant is at hand, as `members` of its issuer's
+    /// answer tell it (form E5).
+    pub fn told(
+        &self,
+        grant: &Grant,
+        members: &Map<String, Value>,
+        signers: &impl Signers,
+    ) -> Result<Evidenced, Halt> {
+        told::verify(&self.payload, grant, members, signers)
+    }
+
+    /// Whether it names evidence, whatever else it says of any.
+    pub fn names_evidence(&self, grant: &Grant) -> bool {
+        told::named(&self.payload, grant).next().is_some()
+    }
 }
 
 /// The grant of an opaque token that its issuer says is active at `now` (RFC 7662).
@@ -145,7 +161,10 @@ fn grant(
     let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
     let chain = delegation.as_ref();
     let person = members.identity.as_ref().and_then(|identity| identity.issued_to.as_ref());
-    let evidence = evidence::verify(payload, &claims, person, issuer, chain, &mut verifier)?;
+    let is_signed = matches!(origin, Origin::Signed(_));
+    let carrier =
+        Carrier { payload, claims: &claims, person, issuer, delegation: chain, is_signed };
+    let evidence = evidence::verify(&carrier, &mut verifier)?;
     Ok(Grant {
         evidence,
         boundaries: boundaries(&members, references, chain, issuer),

@@ -9,7 +9,7 @@ use crate::support::chain::{
 use crate::support::challenge::Challenge;
 use crate::support::gate::ISSUER;
 use crate::support::issuer::now;
-use crate::support::{Echo, Gate, Key, Response, Setup, Token};
+use crate::support::{Echo, Gate, Key, Response, Setup, Token, eventually};
 
 const TARGET: &str = "/shop/products/42";
 const ID: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
@@ -363,4 +363,82 @@ fn evi_007_v8_of_many_people_at_once_exactly_one_is_the_first() {
     });
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 200 | 401)), "{statuses:?}");
+}
+
+/// Evidence with its own id for a person, and what the gate makes of it.
+fn bound(gate: &Gate, id: &str, person: &str) -> Response {
+    let shown = evidence(id, "button_click", 5, &gate.setup.key);
+    ask(gate, &used_by(&shown, person, "agent-1"))
+}
+
+#[test]
+fn evi_007_v8_no_crash_of_a_batched_log_makes_evidence_new_again() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = "evidence_reuse = \"refuse\"".to_owned();
+    setup.audit = "durability = \"batch\"\ninterval = \"100ms\"".to_owned();
+    let mut gate = setup.start();
+    for round in 0..4 {
+        let id = format!("urn:uuid:{round}");
+        assert_eq!(bound(&gate, &id, "user-1").status, 200);
+        // At once: what is only queued is lost.
+        gate.restart_after_kill();
+        let record = gate.decisions().pop().unwrap();
+        assert_eq!(record["durability"], "sync", "the first use waits for the disk: {record}");
+        assert_eq!(bound(&gate, &id, "user-2").status, 401, "{round}");
+        assert_eq!(bound(&gate, &id, "user-1").status, 200, "{round}");
+    }
+    eventually("a later use in the log", || {
+        let record = gate.decisions().pop().unwrap();
+        (record["decision"] == "allow" && record["durability"] == "batched").then_some(())
+    });
+}
+
+#[test]
+fn evi_007_v8_where_nothing_more_can_be_remembered_the_call_is_refused_or_that_is_said() {
+    for mode in ["refuse", "record"] {
+        let echo = Echo::start();
+        let mut setup = Setup::new(&echo);
+        setup.resource = format!("evidence_reuse = \"{mode}\"");
+        setup.limits = "evidence = 1".to_owned();
+        let gate = setup.start();
+        assert_eq!(bound(&gate, "urn:uuid:1", "user-1").status, 200);
+        let before = echo.bytes();
+        let response = bound(&gate, "urn:uuid:2", "user-1");
+        let record = gate.decision(&response.decision_id());
+        if mode == "refuse" {
+            assert_eq!(response.status, 503);
+            assert_eq!(
+                (&record["reason"], &record["about"]),
+                (&json!("first_use_unknown"), &json!("full"))
+            );
+            assert_eq!(echo.bytes(), before);
+        } else {
+            assert_eq!(response.status, 200);
+            assert_eq!(record["alert"], "evidence_unremembered");
+            assert!(record.get("bond").is_none(), "{record}");
+        }
+        let response = bound(&gate, "urn:uuid:1", "user-1");
+        assert_eq!(response.status, 200, "what is remembered goes on");
+        assert!(gate.decision(&response.decision_id()).get("alert").is_none());
+    }
+}
+
+#[test]
+fn evi_007_v8_a_call_that_looks_at_no_evidence_binds_none_before_a_restart_or_after() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = "evidence_reuse = \"refuse\"".to_owned();
+    setup.operations = setup.operations.replacen(
+        "path = \"/any/**\"",
+        "path = \"/any/**\"\nevidence = \"ignore\"",
+        1,
+    );
+    let mut gate = setup.start();
+    let shown = evidence(ID, "button_click", 5, &gate.setup.key);
+    let stolen = used_by(&shown, "user-2", "agent-1").sign(&gate.setup.key);
+    assert_eq!(gate.get("/shop/any/1", &stolen).status, 200, "evidence is ignored here");
+    gate.restart_after_kill();
+    assert_eq!(bound(&gate, ID, "user-1").status, 200, "whose evidence it is");
+    assert_eq!(gate.get(TARGET, &stolen).status, 401);
 }

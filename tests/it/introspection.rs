@@ -7,16 +7,16 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::support::chain::{delegated, evidence};
+use crate::support::chain::{delegated, detached, evidence};
 use crate::support::gate::SHOP;
 use crate::support::issuer::now;
 use crate::support::served::{Served, response};
 use crate::support::{Connection, Echo, Gate, Setup, Token, eventually, request};
 use crate::token::{assert_accepted, assert_refused};
 
-const ENDPOINT: &str = "/introspect";
+pub(crate) const ENDPOINT: &str = "/introspect";
 
-fn setup(echo: &Echo, server: &Served, lines: &str) -> Setup {
+pub(crate) fn setup(echo: &Echo, server: &Served, lines: &str) -> Setup {
     let mut setup = Setup::new(echo);
     setup.issuer = format!(
         "[issuer.introspection]\nendpoint = \"{}\"\nclient_id = \"gate 1\"\n{lines}",
@@ -37,7 +37,7 @@ fn start(lines: &str) -> (Echo, Served, Gate) {
 }
 
 /// What an authorization server says of a good token.
-fn active() -> Value {
+pub(crate) fn active() -> Value {
     let mut answer = Token::new().payload;
     answer["active"] = json!(true);
     answer
@@ -269,7 +269,7 @@ fn start_with_chains() -> (Echo, Served, Gate) {
 }
 
 /// Refused with an error and the number of a check; the upstream receives nothing.
-fn assert_fails(gate: &Gate, echo: &Echo, case: &str, (error, check): (&str, &str)) {
+pub(crate) fn assert_fails(gate: &Gate, echo: &Echo, case: &str, (error, check): (&str, &str)) {
     let before = echo.bytes();
     let response = gate.get("/shop/any/1", "opaque-1");
     assert_eq!((response.status, response.error()), (401, error.into()), "{case}");
@@ -320,19 +320,46 @@ fn evi_012_the_evidence_of_an_opaque_token_is_verified_as_any_other() {
     let good = evidence("urn:uuid:1", "button_click", 5, key);
     let mut forged = good.clone();
     forged["user_confirmation"]["displayed_content"] = json!("Buy all");
-    for member in ["evidence", "evidence_details"] {
-        let say = |evidence: &Value| {
-            let mut answer = active();
+    let say = |member: &str, evidence: &Value| {
+        let mut answer = active();
+        if member == "authorization_details" {
+            let detail = json!({"type": "authorization_evidence", "evidence": evidence});
+            answer[member].as_array_mut().unwrap().push(detail);
+        } else {
             answer[member] = evidence.clone();
-            server.serve(ENDPOINT, answer.to_string());
-        };
-        say(&good);
+        }
+        server.serve(ENDPOINT, answer.to_string());
+    };
+    for member in ["evidence", "evidence_details", "authorization_details"] {
+        say(member, &good);
         assert_accepted(&gate, member, "opaque-1");
         let record = gate.decisions().pop().unwrap();
         assert_eq!(record["evidence"]["verified"], "signature", "{member}");
-        say(&forged);
+        say(member, &forged);
         assert_fails(&gate, &echo, member, ("invalid_token", "V2"));
     }
+    // An answer is signed by nobody: without a signature of its own, evidence is nobody's word.
+    let mut record = json!({"user_confirmation_record": {
+        "displayed_content": "x", "user_action": "button_click", "timestamp": now() - 5}});
+    say("evidence", &record);
+    assert_fails(&gate, &echo, "a record without a signature", ("invalid_token", "V2"));
+    record["as_signature"] = json!(detached(&record["user_confirmation_record"], key));
+    say("evidence", &record);
+    assert_accepted(&gate, "a record with one", "opaque-1");
+}
+
+#[test]
+fn evi_013_a_withdrawn_consent_takes_its_opaque_tokens_back() {
+    let (echo, server, gate) = start_with_chains();
+    let mut answer = active();
+    answer["evidence"] = evidence("urn:uuid:1", "button_click", 5, &gate.setup.key);
+    server.serve(ENDPOINT, answer.to_string());
+    assert_accepted(&gate, "before", "opaque-1");
+    let withdrawn = json!({"evidence_id": "urn:uuid:1"});
+    assert_eq!(gate.admin_json("POST", "/revocations", &withdrawn).status, 201);
+    assert_refused(&gate, &echo, "withdrawn", "opaque-1");
+    server.serve(ENDPOINT, active().to_string());
+    assert_accepted(&gate, "a token of another consent", "opaque-2");
 }
 
 #[test]
@@ -362,7 +389,7 @@ fn del_018_a_jwt_can_be_asked_of_at_each_call_too() {
 }
 
 /// A gate before an upstream that streams in silence, and the server that is asked of tokens.
-fn start_streaming(lines: &str, resource: &str) -> (Echo, Served, Gate) {
+pub(crate) fn start_streaming(lines: &str, resource: &str) -> (Echo, Served, Gate) {
     let echo = Echo::scripted(|exchange| {
         exchange.send(
             "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -375,7 +402,7 @@ fn start_streaming(lines: &str, resource: &str) -> (Echo, Served, Gate) {
     (echo, server, setup.start())
 }
 
-fn open_stream(gate: &Gate, token: &str) -> Connection {
+pub(crate) fn open_stream(gate: &Gate, token: &str) -> Connection {
     let line = format!("Bearer {token}");
     let mut connection = gate.connect();
     connection.send(request("GET", "/shop/any/1", &[("Authorization", &line)], ""));
@@ -384,7 +411,7 @@ fn open_stream(gate: &Gate, token: &str) -> Connection {
 }
 
 /// The error in the outcome of the stream that ended first, and how long it took to be cut.
-fn cut(gate: &Gate, mut stream: Connection) -> (Value, Duration) {
+pub(crate) fn cut(gate: &Gate, mut stream: Connection) -> (Value, Duration) {
     let begun = Instant::now();
     assert!(stream.until("\r\n0\r\n\r\n").is_none(), "cut, and never ended cleanly");
     let took = begun.elapsed();

@@ -44,6 +44,7 @@ mod paths;
 mod policies;
 mod prompts;
 mod quantities;
+mod references;
 mod refusals;
 mod rego;
 mod remembering;

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Body, Effect, Kept, PolicyAnswer, count, micros};
+use super::{Body, Effect, Evidence, Kept, PolicyAnswer, count, micros};
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
-use crate::model::need::{Charged, FirstUse};
+use crate::model::need::{Bond, Charged, FirstUse};
 use crate::model::reason::Denial;
 use crate::model::written::Written;
 
@@ -40,6 +40,11 @@ pub struct Decision<'a> {
     pub token: Option<&'a Written>,
     /// How the presenter of a delegated token was known.
     pub presenter: Option<&'static str>,
+    /// The person's confirmation, where the token only names it and its issuer told the rest.
+    pub evidence: Option<Evidence<'a>>,
+    /// With whom and what the evidence is used, where the call is let through and that is remembered; the
+    /// person under the key of the log.
+    pub bond: Option<Bond>,
     /// What the presenter has proven, when it was admitted.
     pub proof: Option<Proof>,
     /// `scope` of the verified token.
@@ -244,6 +249,18 @@ impl Body for Decision<'_> {
         }
         if let Some(presenter) = self.presenter {
             to.word("presenter", presenter);
+        }
+        if let Some(evidence) = &self.evidence {
+            to.object("evidence", |to| evidence.write(to));
+        }
+        if let Some(bond) = self.bond {
+            to.object("bond", |to| {
+                to.hex("evidence", &bond.evidence);
+                to.hex("person", &bond.person);
+                if let Some(grant) = bond.grant {
+                    to.hex("grant", &grant);
+                }
+            });
         }
         if let Some(proof) = self.proof {
             to.object("proof", |to| proof.write(to));

@@ -4,7 +4,6 @@
 use super::count;
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
-use crate::model::need::Bond;
 use crate::model::time::Timestamp;
 
 /// The most that the id of an agent may take in a line: eight hops must find room.
@@ -91,8 +90,6 @@ pub struct Evidence<'a> {
     pub summary: &'a str,
     /// SHA-256 of all that was displayed.
     pub displayed: &'a [u8],
-    /// Whom and what it is used with; the person under the key of the log.
-    pub bond: Option<Bond>,
 }
 
 /// A prompt credential, which is known by its hash: nothing of the prompt is written.
@@ -168,22 +165,13 @@ impl Token<'_> {
 }
 
 impl Evidence<'_> {
-    fn write(&self, to: &mut Members<'_>) {
+    pub(super) fn write(&self, to: &mut Members<'_>) {
         to.optional("id", self.id);
         to.number("confirmed_at", self.confirmed.seconds());
         to.text_within(MAX_AGENT, "user_action", self.user_action);
         to.word("verified", self.verified);
         to.text_within(MAX_SUMMARY, "displayed_summary", self.summary);
         to.hex("displayed_sha256", self.displayed);
-        if let Some(bond) = self.bond {
-            to.object("bond", |to| {
-                to.hex("evidence", &bond.evidence);
-                to.hex("person", &bond.person);
-                if let Some(grant) = bond.grant {
-                    to.hex("grant", &grant);
-                }
-            });
-        }
     }
 }
 

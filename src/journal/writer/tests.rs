@@ -29,6 +29,8 @@ fn decision(id: &str) -> Decision<'_> {
         trace: None,
         refusal: None,
         alert: None,
+        evidence: None,
+        bond: None,
         observed: false,
         kept: Kept::Sync,
         resource: Some("https://tools.test/shop"),
