@@ -119,6 +119,8 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         authentication: rule.authentication.clone(),
         confirmation: rule.confirmation.clone(),
         parameters: rule.parameters.clone(),
+        declared: rule.declared.clone(),
+        contract: rule.contract.clone(),
         body: rule.body,
     };
     let (described, written): (Vec<_>, Vec<_>) =

@@ -276,7 +276,11 @@ fn failing(check: Check, denial: Denial, judged: &Judgement<'_>) -> String {
         Check::Grants => consulted(judged, |one| one.carrier == GRANTS),
         _ => None,
     };
-    match said {
+    let misfit = judged.misfit.as_ref().map(|misfit| {
+        let pointer = if misfit.pointer.is_empty() { "as a whole" } else { misfit.told() };
+        format!("{} {}", misfit.place.word(), escaped(pointer))
+    });
+    match said.or(misfit) {
         Some(said) => format!("{}: {said}", failed(denial)),
         None => failed(denial),
     }
@@ -447,6 +451,12 @@ fn trust_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> 
 fn body_to_change(denial: Denial) -> String {
     let about = denial.about.unwrap_or_default();
     match denial.reason {
+        Reason::ArgumentsInvalid if about == "ambiguous" => {
+            "the argument that has two values: in the path, the query or the body".to_owned()
+        }
+        Reason::ArgumentsInvalid => {
+            format!("the argument: it breaks `{about}` of the document in `openapi`")
+        }
         Reason::BodyMalformed => format!("the body: it is not strict JSON ({about})"),
         Reason::BodyTypeRefused => {
             format!("header `{about}`: what is judged must be JSON, in no content encoding")

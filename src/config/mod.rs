@@ -38,11 +38,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::argument::Declared;
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::Pattern;
 use crate::model::template::Parameter;
 use crate::operation::catalog::BodyUse;
+use crate::operation::contract::Contract;
 use crate::policy::input::Exposed;
 use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
@@ -486,6 +488,10 @@ pub struct OperationRule {
     pub path: Pattern,
     /// The parameters in `path`.
     pub parameters: Vec<Parameter>,
+    /// What the document says of its parameters.
+    pub declared: Vec<Declared>,
+    /// What its arguments must keep to, with `validate`.
+    pub contract: Option<Arc<Contract>>,
     /// `body`: whether it is read before the decision.
     pub body: BodyUse,
     /// `scopes`: required beside those of the resource.

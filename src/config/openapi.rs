@@ -41,7 +41,8 @@ pub(super) fn document(
                 let lenient = section.text_or_default("openapi_conflicts").0 == "deny";
                 let shown = value::shown(text);
                 let source = Source { shown: &shown, place: &place, lenient };
-                add(openapi::read(&root), demands, &source, written, into);
+                let read = openapi::read(&root, section.switch("validate"));
+                add(read, demands, &source, written, into);
             }
             Err(message) => {
                 into.problems.add(&place, format!("`{}`: {message}", value::shown(text)));
@@ -67,6 +68,10 @@ fn add(
     into: &mut Reading<'_>,
 ) {
     complain(read.faults, source, into);
+    for (pointer, message) in read.notes {
+        let message = format!("`{}`: {}: {message}", source.shown, value::shown(&pointer));
+        into.problems.warn(source.place, message, "what is not validated is left to policies");
+    }
     let operations = read.operations;
     let (mut taken, mut unwritten) = (Vec::new(), Vec::new());
     for one in &operations {
@@ -96,7 +101,9 @@ fn add(
                 methods: vec![one.method],
                 path: one.pattern,
                 parameters: one.parameters,
-                body: BodyUse::WhenNeeded,
+                body: operation::body_of(one.contract.as_deref(), BodyUse::WhenNeeded),
+                declared: one.declared,
+                contract: one.contract,
                 scopes: Vec::new(),
                 authentication: demands.authentication.clone(),
                 confirmation: demands.confirmation.clone(),

@@ -14,6 +14,7 @@ use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
 use crate::model::template::{self, Parameter};
 use crate::operation::catalog::BodyUse;
+use crate::operation::contract::Contract;
 use crate::operation::openapi::Described;
 
 /// Reads both, and holds them against each other.
@@ -40,6 +41,10 @@ pub(super) fn rules(
             denied(&rule, &deny, &place, into);
             operations.push(rule);
         }
+    }
+    if resource.switch("validate") && !resource.has("openapi") {
+        let message = "there is no document to hold arguments against";
+        into.problems.hint(&resource.place_of("validate"), message, "name one in `openapi`");
     }
     let demands = openapi::Demands { authentication, confirmation };
     let document = openapi::document(resource, demands, &mut operations, into);
@@ -75,14 +80,26 @@ pub(super) fn take_written(
         let line = rule.line;
         return Err(format!("is `{}` there and `{named}` on line {line}", described.action));
     }
+    let contract = described.contract.as_deref();
+    if rule.body == BodyUse::Stream && contract.is_some_and(Contract::reads_body) {
+        return Err(format!("is validated, and streams on line {}", rule.line));
+    }
     rule.methods.retain(|method| *method != described.method);
     let taken = OperationRule {
         methods: vec![described.method.clone()],
         parameters: described.parameters.clone(),
+        body: body_of(contract, rule.body),
+        declared: described.declared.clone(),
+        contract: described.contract.clone(),
         ..rule.clone()
     };
     written.retain(|rule| !rule.methods.is_empty());
     Ok(Some(taken))
+}
+
+/// A body that is validated is read, whatever else looks at it.
+pub(super) fn body_of(contract: Option<&Contract>, written: BodyUse) -> BodyUse {
+    if contract.is_some_and(Contract::reads_body) { BodyUse::Json } else { written }
 }
 
 /// A rule of the file comes before the document, so what a wider one covers there does nothing.
@@ -189,6 +206,8 @@ fn operation(
         methods,
         path,
         parameters,
+        declared: Vec::new(),
+        contract: None,
         body: body_use(section),
         described: None,
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),

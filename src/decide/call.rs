@@ -136,6 +136,7 @@ impl<'a> Call<'a> {
             path: self.path(),
             resource: &self.resource.id,
             parameters: &entry.parameters,
+            declared: &entry.declared,
             query: self.head.query,
             body,
         }

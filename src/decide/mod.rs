@@ -22,6 +22,8 @@ pub mod world;
 
 use std::sync::Arc;
 
+use http::header;
+
 use self::call::Call;
 use self::circle::Circle;
 use self::consult::{Consultation, Consulted, Question};
@@ -29,8 +31,10 @@ use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::body::Body;
 use crate::model::need::{Need, Obligation};
+use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
-use crate::operation::catalog::BodyUse;
+use crate::operation::catalog::{BodyUse, Entry};
+use crate::operation::contract::{Breach, Misfit, Sent};
 use crate::policy::algebra;
 use crate::policy::quantities::Charge;
 use crate::token::extract::Credentials;
@@ -148,6 +152,8 @@ pub struct Decided {
     pub verdict: Result<Permit, Denial>,
     /// The policies that were asked, in order.
     pub consulted: Vec<Consulted>,
+    /// The argument that does not fit, where that is why it may not.
+    pub misfit: Option<Misfit>,
 }
 
 /// Decides whether the grant allows the operation (`verification.md` stage D, steps 20 to 26).
@@ -168,6 +174,11 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         scopes_suffice: resource.scopes_suffice,
         local_policies: resource.local_policies.len(),
     };
+    if !demand.denied
+        && let Err(breach) = fits(question, &operation)
+    {
+        return Ok(breach.into());
+    }
     let mut policies = Consultation::new(question, &operation, facts);
     let basis = algebra::decide(&demand, grant, &operation, &mut policies);
     // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
@@ -194,5 +205,26 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         Err(Stop::Refuse(denial)) => Err(denial),
         Err(lacking) => return Err(lacking),
     };
-    Ok(Decided { verdict, consulted: policies.into_log() })
+    Ok(Decided { verdict, consulted: policies.into_log(), misfit: None })
+}
+
+/// Whether the arguments are those that the operation takes, where the operator has them validated: before
+/// any policy, so that policies are asked of nothing else.
+fn fits(question: &Question<'_>, operation: &Operation<'_>) -> Result<(), Breach> {
+    let Ok(Entry { contract: Some(contract), .. }) = question.call.entry() else { return Ok(()) };
+    let content_type = question.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    contract.check(operation, Sent { content_type, is_unread: question.is_unread })
+}
+
+impl From<Breach> for Decided {
+    fn from(breach: Breach) -> Self {
+        let (denial, misfit) = match breach {
+            Breach::ContentType => (Denial::about(Reason::BodyTypeRefused, "content-type"), None),
+            Breach::Argument(misfit) => {
+                (Denial::about(Reason::ArgumentsInvalid, misfit.keyword), Some(misfit))
+            }
+        };
+        Self { verdict: Err(denial), consulted: Vec::new(), misfit }
+    }
 }

@@ -203,6 +203,7 @@ impl Check {
             Reason::EvidenceInvalid => Self::Evidence,
             Reason::BindingMismatch | Reason::BindingUnavailable => Self::Workload,
             Reason::BodiesOverloaded
+            | Reason::ArgumentsInvalid
             | Reason::BodyMalformed
             | Reason::BodyTimeout
             | Reason::BodyTooLarge

@@ -75,6 +75,29 @@ impl<'a> Decimal<'a> {
         self.is_zero() || i64::try_from(self.digits()).is_ok_and(|digits| digits <= self.point)
     }
 
+    /// Whether it is a multiple of `other`, exactly; `None` where `other` is zero or has more digits than
+    /// can be divided by.
+    pub fn is_multiple_of(&self, other: &Self) -> Option<bool> {
+        let divisor = u128::from(other.integer().filter(|divisor| *divisor > 0)?);
+        if self.is_zero() {
+            return Some(true);
+        }
+        let length = |number: &Self| i64::try_from(number.digits()).ok();
+        let power = |number: &Self| number.point.checked_sub(length(number)?);
+        let zeros = power(self)?.checked_sub(power(other)?)?;
+        // Digits end in no zero, so that none of them can be divided by ten.
+        let Ok(zeros) = usize::try_from(zeros) else { return Some(false) };
+        let digits = self.whole.bytes().chain(self.fraction.bytes()).map(|digit| digit - b'0');
+        let all = digits.chain(std::iter::repeat_n(0, zeros));
+        let rest = all.fold(0, |rest, digit| (rest * 10 + u128::from(digit)) % divisor);
+        Some(rest == 0)
+    }
+
+    /// Its digits as a whole number.
+    fn integer(&self) -> Option<u64> {
+        [self.whole, self.fraction].concat().parse().ok()
+    }
+
     /// How many significant digits it has.
     pub const fn digits(&self) -> usize {
         self.whole.len() + self.fraction.len()
@@ -144,6 +167,29 @@ mod tests {
 
     fn number(text: &str) -> Decimal<'_> {
         Decimal::parse(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn a_multiple_is_one_exactly() {
+        for (number_, of, expected) in [
+            ("19.99", "0.01", Some(true)),
+            ("19.995", "0.01", Some(false)),
+            ("0.07", "0.01", Some(true)),
+            ("0", "7", Some(true)),
+            ("-21", "7", Some(true)),
+            ("22", "7", Some(false)),
+            ("1e20", "1e3", Some(true)),
+            ("1e2", "1e3", Some(false)),
+            ("1500", "1e2", Some(true)),
+            ("9007199254740993", "2", Some(false)),
+            ("9007199254740993", "3", Some(true)),
+            ("7", "2.5", Some(false)),
+            ("7.5", "2.5", Some(true)),
+            ("1", "0", None),
+            ("1", "0.123456789012345678901", None),
+        ] {
+            assert_eq!(number(number_).is_multiple_of(&number(of)), expected, "{number_} {of}");
+        }
     }
 
     #[test]

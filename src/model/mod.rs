@@ -1,5 +1,6 @@
 //! The nouns of the crate: what every other module speaks of, and nothing that computes a decision.
 
+pub mod argument;
 pub mod authentication;
 pub mod body;
 pub mod confirmation;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::argument::Declared;
 use super::body::Body;
 use super::exact::Json;
 use super::template::Parameter;
@@ -22,6 +23,8 @@ pub struct Operation<'a> {
     pub resource: &'a str,
     /// The parameters that the path has names for.
     pub parameters: &'a [Parameter],
+    /// What a document says of the parameters in its path and query.
+    pub declared: &'a [Declared],
     /// The query as sent, without its `?`.
     pub query: Option<&'a str>,
     /// The JSON body, where it was read to be judged.
@@ -36,7 +39,8 @@ impl<'a> Operation<'a> {
         path: &'a str,
         resource: &'a str,
     ) -> Self {
-        Self { action, method, path, resource, parameters: &[], query: None, body: None }
+        let (query, body) = (None, None);
+        Self { action, method, path, resource, parameters: &[], declared: &[], query, body }
     }
 
     /// `request.path_params`: names and values, decoded.
@@ -49,10 +53,13 @@ impl<'a> Operation<'a> {
     /// `application/x-www-form-urlencoded`, which is how servers read a query. `None` stands for a pair
     /// that is not UTF-8 when it is decoded, which no rule can be held against.
     pub fn query(&self) -> impl Iterator<Item = Option<(Cow<'a, str>, Cow<'a, str>)>> {
-        self.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((form_decoded(name)?, form_decoded(value)?))
-        })
+        self.pairs().map(|(name, value)| Some((form_decoded(name)?, form_decoded(value)?)))
+    }
+
+    /// Names and values of the query as they were sent.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
     /// `args`: the JSON body.
@@ -61,7 +68,8 @@ impl<'a> Operation<'a> {
     }
 }
 
-fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
+/// Text of `application/x-www-form-urlencoded`; `None` where it is not UTF-8 when it is decoded.
+pub(super) fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
     if text.contains('+') {
         let spaced = text.replace('+', " ");
         return Some(Cow::Owned(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned()));

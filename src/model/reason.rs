@@ -157,6 +157,8 @@ reasons! {
     AmountUnreadable => "amount_unreadable",
     /// The person was authenticated too long ago, or not well enough (401).
     AuthenticationInsufficient => "authentication_insufficient",
+    /// The arguments do not fit the document that describes the operation, or one of them has two values (400).
+    ArgumentsInvalid => "arguments_invalid",
     /// The grant covers the operation, and not with these arguments (403).
     ArgumentsOutside => "arguments_outside",
     /// More bodies are being judged than there is room for (503).
@@ -301,6 +303,7 @@ impl Reason {
             Self::AuditOverloaded
             | Self::AuditUnavailable
             | Self::AuthenticationInsufficient
+            | Self::ArgumentsInvalid
             | Self::ArgumentsOutside
             | Self::BodiesOverloaded
             | Self::BodyMalformed

@@ -2,11 +2,14 @@
 //! exist (`verification.md` step 5).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use http::Method;
 
+use super::contract::Contract;
 use super::templates::{self, Templates};
+use crate::model::argument::Declared;
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::{Pattern, Segment};
@@ -25,6 +28,10 @@ pub struct Entry {
     pub confirmation: confirmation::Demand,
     /// The parameters in its path.
     pub parameters: Vec<Parameter>,
+    /// What a document says of its parameters.
+    pub declared: Vec<Declared>,
+    /// What its arguments must keep to, where they are validated.
+    pub contract: Option<Arc<Contract>>,
     /// What becomes of the body before the decision.
     pub body: BodyUse,
 }

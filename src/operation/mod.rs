@@ -1,8 +1,10 @@
 //! The operation: which resource is asked, and for what, read in exactly one way.
 
 pub mod catalog;
+pub mod contract;
 pub mod head;
 pub mod openapi;
 pub mod path;
 pub mod route;
+pub mod schema;
 pub mod templates;

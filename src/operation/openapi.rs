@@ -4,12 +4,18 @@
 //! is told with the JSON pointer to the place. It is read from one file, and never makes the gate open
 //! another: a `$ref` leads to another place in the same document, or is refused.
 
+mod describe;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::contract::{Contract, Terms};
+use super::schema::{Compiler, Dialect, escaped};
 use super::templates::{self, Part, Relation};
+use crate::model::argument::Declared;
 use crate::model::pattern::Pattern;
 use crate::model::template::{self, Parameter};
 
@@ -44,6 +50,10 @@ pub struct Described {
     pub pattern: Pattern,
     /// The parameters in its path.
     pub parameters: Vec<Parameter>,
+    /// What is said of the parameters in its path and query.
+    pub declared: Vec<Declared>,
+    /// What its arguments must keep to, where they are validated.
+    pub contract: Option<Arc<Contract>>,
     /// The JSON pointer to it.
     pub pointer: String,
 }
@@ -66,15 +76,25 @@ pub struct Read {
     pub operations: Vec<Described>,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
+    /// What is not validated: the JSON pointer, and why not.
+    pub notes: Vec<(String, String)>,
 }
 
-/// Reads a document.
-pub fn read(root: &Value) -> Read {
-    let mut reader = Reader { root, read: Read::default(), names: HashMap::new() };
-    if reader.version() {
+/// Reads a document; with `validate`, also the schemas of its arguments.
+pub fn read(root: &Value, validate: bool) -> Read {
+    let mut reader = Reader {
+        root,
+        read: Read::default(),
+        names: HashMap::new(),
+        compiler: None,
+        terms: Vec::new(),
+    };
+    if let Some(dialect) = reader.version() {
         reader.references(root, &mut String::new());
         if reader.read.faults.is_empty() {
+            reader.compiler = validate.then(|| Compiler::new(root, dialect));
             reader.paths();
+            reader.contracts();
         }
     }
     reader.read
@@ -101,10 +121,22 @@ pub fn conflicts(operations: &[Described]) -> Vec<(usize, usize)> {
     pairs
 }
 
+/// An operation by its name and place.
+struct Named {
+    action: Box<str>,
+    method: Method,
+    pattern: Pattern,
+    parameters: Vec<Parameter>,
+}
+
 struct Reader<'d> {
     root: &'d Value,
     read: Read,
     names: HashMap<&'d str, String>,
+    /// Where the schemas of arguments go, where they are validated.
+    compiler: Option<Compiler<'d>>,
+    /// What the arguments of each operation are held against.
+    terms: Vec<Terms>,
 }
 
 impl<'d> Reader<'d> {
@@ -115,16 +147,31 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn version(&mut self) -> bool {
+    fn version(&mut self) -> Option<Dialect> {
         let version = self.root.get("openapi").and_then(Value::as_str).unwrap_or_default();
-        let is_known = version.starts_with("3.0.") || version.starts_with("3.1.");
-        if !is_known {
-            self.fault(
-                "/openapi",
-                "is not `3.0.x` or `3.1.x`, which are the versions that are read",
-            );
+        if version.starts_with("3.0.") {
+            return Some(Dialect::OpenApi30);
         }
-        is_known
+        if version.starts_with("3.1.") {
+            return Some(Dialect::OpenApi31);
+        }
+        let message = "is not `3.0.x` or `3.1.x`, which are the versions that are read";
+        self.fault("/openapi", message);
+        None
+    }
+
+    /// Compiles the schemas, when all are known that are needed.
+    fn contracts(&mut self) {
+        let Some(compiler) = self.compiler.take() else { return };
+        let (schemas, faults) = compiler.finish();
+        for (place, message) in faults {
+            self.fault(&place, message);
+        }
+        let schemas = Arc::new(schemas);
+        for (operation, terms) in self.read.operations.iter_mut().zip(self.terms.drain(..)) {
+            let schemas = Arc::clone(&schemas);
+            operation.contract = Some(Arc::new(Contract { schemas, terms }));
+        }
     }
 
     /// Every reference must lead to a place in this document, in a finite number of steps.
@@ -206,11 +253,11 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn item(&mut self, path: &str, item: &'d Map<String, Value>, at: &str) {
+    fn item(&mut self, path: &str, item: &'d Map<String, Value>, path_at: &str) {
         let shared = item.get("parameters");
         for (name, method) in METHODS {
             let Some(operation) = item.get(name) else { continue };
-            let at = format!("{at}/{name}");
+            let at = format!("{path_at}/{name}");
             let Value::Object(operation) = operation else {
                 self.fault(&at, "is not an operation");
                 continue;
@@ -220,17 +267,18 @@ impl<'d> Reader<'d> {
             }
             let Some(action) = self.action(operation, &at) else { continue };
             match template::parse(path) {
-                Ok((pattern, mut parameters)) if !path.contains('*') => {
-                    for parameter in &mut parameters {
-                        parameter.whole = [operation.get("parameters"), shared]
-                            .into_iter()
-                            .flatten()
-                            .find_map(|list| self.is_whole(list, &parameter.name))
-                            .unwrap_or_default();
-                    }
-                    let (method, pointer) = (method.clone(), at);
-                    let described = Described { action, method, pattern, parameters, pointer };
-                    self.read.operations.push(described);
+                Ok((pattern, parameters)) if !path.contains('*') => {
+                    let lists = [
+                        (operation.get("parameters"), format!("{at}/parameters")),
+                        (shared, format!("{path_at}/parameters")),
+                    ];
+                    let method = method.clone();
+                    self.operation(
+                        operation,
+                        lists,
+                        Named { action, method, pattern, parameters },
+                        at,
+                    );
                 }
                 Ok(_) => self.fault(&at, "its path has a `*`, which is no path of a template"),
                 Err(error) => {
@@ -242,6 +290,33 @@ impl<'d> Reader<'d> {
                 }
             }
         }
+    }
+
+    fn operation(
+        &mut self,
+        operation: &'d Map<String, Value>,
+        lists: [(Option<&'d Value>, String); 2],
+        named: Named,
+        at: String,
+    ) {
+        let Named { action, method, pattern, mut parameters } = named;
+        for parameter in &mut parameters {
+            let all = lists.iter().filter_map(|(list, _)| *list);
+            let mut known = all.filter_map(|list| self.is_whole(list, &parameter.name));
+            parameter.whole = known.next().unwrap_or_default();
+        }
+        let (declared, schemas) = self.parameters(lists);
+        let terms = self.terms_of(operation, schemas, &at);
+        self.terms.extend(terms);
+        self.read.operations.push(Described {
+            action,
+            method,
+            pattern,
+            parameters,
+            declared,
+            contract: None,
+            pointer: at,
+        });
     }
 
     /// `operationId` is what grants and policies call the operation, so each has one of its own.
@@ -279,7 +354,7 @@ impl<'d> Reader<'d> {
 /// RFC 6901 §3.
 fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
-    pointer.push_str(&token.replace('~', "~0").replace('/', "~1"));
+    pointer.push_str(&escaped(token));
 }
 
 #[cfg(test)]

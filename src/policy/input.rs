@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 
+use crate::model::argument::Argument;
 use crate::model::exact::{Json, Number};
 use crate::model::hex::hex;
 use crate::model::operation::Operation;
@@ -102,7 +103,8 @@ pub fn object(
     let Given { grant, presenter, operation, exposed, now, .. } = given;
     let parties = Parties::of(grant, Some(presenter));
     let body = operation.args().map(|json| exact(json).ok_or(INEXACT)).transpose()?;
-    let arguments = body.as_ref().and_then(Value::as_object);
+    let arguments = arguments(operation, body.as_ref())?;
+    let arguments = arguments.as_ref();
     let mut input = Map::new();
     let mut set = |name: &str, value: Value| {
         input.insert(name.into(), value);
@@ -137,6 +139,30 @@ pub fn object(
         Shape::OpenAgentAuth => compatible(&mut input, given, arguments),
     }
     Ok(Value::Object(input))
+}
+
+/// `args`: the parameters that a document describes, those of the path, then those of the query, and the
+/// members of the body. A name with two values is refused: which of them the server takes cannot be known.
+fn arguments(
+    operation: &Operation<'_>,
+    body: Option<&Value>,
+) -> Result<Option<Map<String, Value>>, Denial> {
+    let members = body.and_then(Value::as_object);
+    if operation.declared.is_empty() {
+        return Ok(members.cloned());
+    }
+    let mut arguments = members.cloned().unwrap_or_default();
+    for declared in operation.declared {
+        let value = match declared.read(operation) {
+            Argument::Absent => continue,
+            Argument::Typed(json) | Argument::Untyped(json) => exact(&json).ok_or(INEXACT)?,
+        };
+        let name = String::from(&*declared.name);
+        if *arguments.entry(name).or_insert_with(|| value.clone()) != value {
+            return Err(Denial::about(Reason::ArgumentsInvalid, "ambiguous"));
+        }
+    }
+    Ok(Some(arguments))
 }
 
 /// Engines keep integers of 64 bits and doubles. Another number would be rounded on its way into them, and

@@ -329,6 +329,7 @@ fn refuse(
         allow: call.map_or(&[], Call::other_methods),
         scheme: judgement.credentials.map(|credentials| credentials.scheme),
         retry_after: judgement.shortfall.as_ref().and_then(|shortfall| shortfall.after),
+        misfit: judgement.misfit.as_ref(),
         accept: Some(&parts.headers),
     };
     let mut response = rejection.response().map(ResponseBody::Full);
@@ -380,6 +381,7 @@ fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseB
         allow: &[],
         scheme: None,
         retry_after: None,
+        misfit: None,
         accept: None,
     };
     rejection.response().map(ResponseBody::Full)

@@ -23,6 +23,7 @@ use crate::model::body::Body;
 use crate::model::exact::{Json, Malformed};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
@@ -49,6 +50,8 @@ pub struct Judgement<'a> {
     pub shortfall: Option<Shortfall>,
     /// What was done of what its permit owes.
     pub fulfilled: Fulfilled,
+    /// The argument that does not fit, when that is why it is refused.
+    pub misfit: Option<Misfit>,
     /// The policies that were asked, in order.
     pub consulted: Vec<Consulted>,
     /// Whether the call may be forwarded.
@@ -67,6 +70,7 @@ impl Judgement<'_> {
             reservation: None,
             shortfall: None,
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
+            misfit: None,
             consulted: Vec::new(),
             verdict: Err(denial),
         }
@@ -162,8 +166,8 @@ async fn decide<'a>(
         is_unread: found.body.is_none() && !payload.is_empty(),
     };
     let decided = |facts: &Facts<'_>| decide::authorize(&question, facts);
-    let Decided { verdict, consulted } = facts.settle(&with, decided).await?;
-    found.consulted = consulted;
+    let Decided { verdict, consulted, misfit } = facts.settle(&with, decided).await?;
+    (found.consulted, found.misfit) = (consulted, misfit);
     let permit = verdict?;
     let charges = decide::charges(call, grant, presenter, found.body.as_ref())?;
     let reserved = facts.reserve(&charges, now);

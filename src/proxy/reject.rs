@@ -14,6 +14,7 @@ use super::headers::{AUDIT_ID, DECISION_ID};
 use crate::config::Resource;
 use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
+use crate::operation::contract::Misfit;
 use crate::token::extract::Scheme;
 
 const BEARER: &str = "Bearer";
@@ -226,6 +227,9 @@ pub const fn of(reason: Reason) -> Shape {
             "The request body is too large",
             No,
         ),
+        Reason::ArgumentsInvalid => {
+            Shape { description: "The arguments do not fit what the operation takes", ..MALFORMED }
+        }
         Reason::BodyMalformed => shape(
             StatusCode::BAD_REQUEST,
             "bad_request",
@@ -317,6 +321,8 @@ pub struct Rejection<'a> {
     pub scheme: Option<Scheme>,
     /// How long until the call would fit into a cap, where time alone does that.
     pub retry_after: Option<Duration>,
+    /// The argument that does not fit, where that is why.
+    pub misfit: Option<&'a Misfit>,
     /// The headers of the request, for content negotiation.
     pub accept: Option<&'a HeaderMap>,
 }
@@ -330,6 +336,12 @@ struct Body<'a> {
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_description: Option<&'static str>,
+    /// Where the argument that does not fit stands: `body`, `path`, `query`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#in: Option<&'static str>,
+    /// The JSON pointer to it (RFC 6901), into what the caller sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_profile: Option<Profile<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -464,6 +476,8 @@ impl Rejection<'_> {
             detail: is_problem.then_some(shape.description),
             error: shape.error,
             error_description: (!is_problem).then_some(shape.description),
+            r#in: self.misfit.map(|misfit| misfit.place.word()),
+            pointer: self.misfit.map(Misfit::told),
             policy_profile: profile,
             status: is_problem.then_some(shape.status.as_u16()),
             title: shape.status.canonical_reason().filter(|_| is_problem),

@@ -56,5 +56,6 @@ mod support;
 mod telling;
 mod token;
 mod upstreams;
+mod validation;
 mod vectors;
 mod workloads;

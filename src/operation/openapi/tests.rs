@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn faults(root: &Value) -> Vec<(String, String)> {
-    read(root).faults.into_iter().map(|fault| (fault.pointer, fault.message)).collect()
+    read(root, true).faults.into_iter().map(|fault| (fault.pointer, fault.message)).collect()
 }
 
 fn with_paths(paths: &Value) -> Value {
@@ -30,7 +30,7 @@ fn operations_are_read_with_their_parameters_and_references() {
             "pathItems": {"orders": {"post": {"operationId": "createOrder"}}},
         },
     });
-    let read = read(&document);
+    let read = read(&document, true);
     assert_eq!(read.faults, []);
     let operations: Vec<(&str, &str, &str, bool)> = read
         .operations
@@ -139,7 +139,7 @@ fn templates_that_claim_one_path_alike_are_a_conflict_and_typed_ones_are_not() {
         ("/a/{n}/c", "/a/b/{n}", "integer", 0),
     ] {
         let document = with_paths(&json!({one: named("x", kind), other: named("y", kind)}));
-        let read = read(&document);
+        let read = read(&document, true);
         assert_eq!(read.faults, []);
         assert_eq!(conflicts(&read.operations).len(), expected, "{one} {other} {kind}");
     }
