@@ -145,18 +145,14 @@ impl AgentIdentity {
         if names::VERSION.text(members, MAX_ID)?.is_some_and(|version| version != VERSION) {
             return Err(names::VERSION.malformed());
         }
-        // Draft 00 lets somebody on the client's side issue identities; the later ones let the server.
         let by = names::ISSUER.text(members, MAX_ID)?.ok_or(names::ISSUER.missing())?;
-        if *by != *issuer.id && !issuer.agent_identity_issuers.iter().any(|other| **other == *by) {
-            return Err(names::ISSUER.invalid());
-        }
         let empty = Map::new();
         let issued_for = names::ISSUED_FOR.object(members)?.unwrap_or(&empty);
         let platform = names::PLATFORM.owned(issued_for, MAX_ID)?;
         let client = names::CLIENT.owned(issued_for, MAX_ID)?;
         let instance = names::CLIENT_INSTANCE.owned(issued_for, MAX_ID)?;
         let issued_to = names::ISSUED_TO.text(members, MAX_ID)?;
-        Ok(Self {
+        let read = Self {
             id: names::ID.owned(members, MAX_ID)?.ok_or(names::ID.missing())?,
             issuer: by.into(),
             issued_to: issued_to
@@ -169,7 +165,12 @@ impl AgentIdentity {
             issued: names::ISSUANCE_DATE.moment(members)?,
             valid_from: names::VALID_FROM.moment(members)?,
             expires: names::EXPIRES.moment(members)?.ok_or(names::EXPIRES.missing())?,
-        })
+        };
+        // Draft 00 lets somebody on the client's side issue identities; the later ones let the server.
+        if *by != *issuer.id && !issuer.agent_identity_issuers.iter().any(|other| **other == *by) {
+            return Err(names::ISSUER.invalid());
+        }
+        Ok(read)
     }
 }
 

@@ -150,10 +150,11 @@ fn grant(
     let authentication = Authentication::read(payload, issuer)?;
     let entries = details::read(payload)?;
     let references = PolicyRef::read_all(payload)?;
+    let status = unless_malformed(Reference::read(payload, issuer))?;
+    let confirmation = unless_malformed(Confirmation::read(payload))?;
+    let members = unless_malformed(Members::read(payload, issuer))?;
     claims.check_dates(issuer, now)?;
-    let status = Reference::read(payload, issuer)?;
-    let confirmation = Confirmation::read(payload)?;
-    let members = Members::read(payload, issuer)?;
+    let (status, confirmation, members) = (status?, confirmation?, members?);
     members.check_current(issuer.leeway, now)?;
     // From here on there are signatures to verify: nothing that can be refused without one comes later.
     let mut verifier = Verifier::new(signers);
@@ -184,6 +185,17 @@ fn grant(
         claims,
         written: OnceLock::new(),
     })
+}
+
+/// Refuses what is malformed at once (`verification.md` step 10g), and leaves any other refusal for its
+/// turn: what cannot be honored is told only of a token whose time it is.
+fn unless_malformed<T>(read: Result<T, Denial>) -> Result<Result<T, Denial>, Denial> {
+    match read {
+        Err(denial) if matches!(denial.reason, Reason::ClaimMalformed | Reason::ClaimMissing) => {
+            Err(denial)
+        }
+        read => Ok(read),
+    }
 }
 
 /// The claims that policies may be shown, and no others: what is remembered of a token is no more than

@@ -175,3 +175,37 @@ fn inspect_says_what_the_configured_gate_would_say_of_a_token() {
     let both = ["token", "inspect", "a.b.c", "-c", "opgate.toml", "--jwks", "jwks.json"];
     assert_eq!(opgate(setup.dir.path(), &both).status.code(), Some(2));
 }
+
+#[test]
+fn explain_shows_no_check_as_passed_that_was_not_made() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.issuer = "agent_identity_issuers = [\"https://idp.test\"]".to_owned();
+    let expired = || Token::new().claim("exp", now() - 600).claim("iat", now() - 700);
+    let request = &["--request", "GET /shop/products/1"];
+    let identity = |expires: &str, issuer: &str| json!({"id": "x", "issuer": issuer, "issued_to": "user-1", "expires": expires});
+    for (case, token, stopped) in [
+        ("cnf", expired().claim("cnf", json!({"jkt": 7})), "claims"),
+        ("status", expired().claim("status", json!(7)), "claims"),
+        ("agent identity", expired().claim("agent_identity", json!({"id": 7})), "claims"),
+        (
+            "a date of one of a stranger",
+            expired().claim("agent_identity", identity("soon", "https://other.test")),
+            "claims",
+        ),
+        ("unknown cnf", expired().claim("cnf", json!({"x5u": "x"})), "dates"),
+        (
+            "a stranger's",
+            expired()
+                .claim("agent_identity", identity("2099-01-01T00:00:00Z", "https://other.test")),
+            "dates",
+        ),
+        ("only expired", expired(), "dates"),
+    ] {
+        let (_, told) = explained(&setup, &token.sign(&setup.key), request);
+        assert_eq!(verdict(&told, stopped), "refused", "{case}: {told}");
+        let expected = if stopped == "dates" { "passed" } else { "refused" };
+        assert_eq!(verdict(&told, "claims"), expected, "{case}");
+        assert_eq!(verdict(&told, "conditions"), "not reached", "{case}");
+    }
+}
