@@ -44,11 +44,8 @@ pub fn open(config: &Config) -> anyhow::Result<Opened> {
     let audit = &config.audit;
     let directory = &audit.directory;
     make_private(directory).with_context(|| format!("`{}` cannot be made", directory.display()))?;
-    for exposed in custody::check(directory)? {
-        tracing::warn!(
-            directory = %exposed.display(),
-            "others can write the directory of the log, and so take the log away: `chmod go-w`"
-        );
+    for (exposed, how) in custody::check(directory)? {
+        tracing::warn!(directory = %exposed.display(), "{how}");
     }
     let tagger = tagger(audit)?;
     let accounts = tagger.tag(ACCOUNTS);

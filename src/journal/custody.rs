@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::segment;
@@ -50,9 +50,21 @@ enum Expected {
     File,
 }
 
-/// Looks at the log in `directory`, and gives its directories that others can write: whoever can may take
-/// the log away, which nothing in it can prevent.
-pub fn check(directory: &Path) -> Result<Vec<PathBuf>, CustodyError> {
+/// How somebody else can take the log away, which nothing in it can prevent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exposure {
+    /// Whoever owns a directory can change who may write it.
+    #[error(
+        "somebody else owns the directory of the log, and so can take the log away: `chown` it"
+    )]
+    Owned,
+    /// Group or everybody can write it.
+    #[error("others can write the directory of the log, and so take the log away: `chmod go-w`")]
+    Writable,
+}
+
+/// Looks at the log in `directory`, and gives its directories that are not its own.
+pub fn check(directory: &Path) -> Result<Vec<(PathBuf, Exposure)>, CustodyError> {
     let segments = directory.join(segment::DIRECTORY);
     look(&segments, Expected::Directory)?;
     for name in FILES {
@@ -65,8 +77,10 @@ pub fn check(directory: &Path) -> Result<Vec<PathBuf>, CustodyError> {
     let mut exposed = Vec::new();
     for path in [directory.to_owned(), segments] {
         match fs::metadata(&path) {
-            Ok(metadata) if is_exposed(metadata.permissions().mode()) => exposed.push(path),
-            Ok(_) => {}
+            Ok(metadata) => {
+                let exposure = exposure(metadata.mode(), metadata.uid(), process_owner());
+                exposed.extend(exposure.map(|exposure| (path, exposure)));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(CustodyError::Io { path, source }),
         }
@@ -93,8 +107,17 @@ fn look(path: &Path, expected: Expected) -> Result<(), CustodyError> {
     Err(CustodyError::Foreign { path: path.to_owned(), found })
 }
 
-const fn is_exposed(mode: u32) -> bool {
-    mode & OTHERS_WRITE != 0 && mode & STICKY == 0
+/// Root can do anything anyway.
+fn exposure(mode: u32, owner: u32, own: Option<u32>) -> Option<Exposure> {
+    if owner != 0 && own.is_some_and(|own| own != owner) {
+        return Some(Exposure::Owned);
+    }
+    (mode & OTHERS_WRITE != 0 && mode & STICKY == 0).then_some(Exposure::Writable)
+}
+
+/// The user that this process acts as, where the system tells it: in `/proc` a process belongs to it.
+fn process_owner() -> Option<u32> {
+    fs::metadata("/proc/self").ok().map(|own| own.uid())
 }
 
 #[cfg(test)]
@@ -110,7 +133,7 @@ mod tests {
         for name in ["lock", "revocations", "tag.key", "seg", "seg/000000000000.jsonl"] {
             for target in [outside.path().to_owned(), outside.path().join("file")] {
                 let log = tempfile::tempdir().unwrap();
-                assert_eq!(check(log.path()).unwrap(), Vec::<PathBuf>::new(), "no log yet");
+                assert!(check(log.path()).unwrap().is_empty(), "no log yet");
                 if name.contains('/') {
                     fs::create_dir(log.path().join("seg")).unwrap();
                 }
@@ -132,7 +155,24 @@ mod tests {
         for (mode, expected) in
             [(0o700, false), (0o755, false), (0o770, true), (0o777, true), (0o1777, false)]
         {
-            assert_eq!(is_exposed(mode), expected, "{mode:o}");
+            let expected = expected.then_some(Exposure::Writable);
+            assert_eq!(exposure(mode, 7, Some(7)), expected, "{mode:o}");
+            assert_eq!(exposure(mode, 7, None), expected, "{mode:o}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_somebody_else_owns_is_told_unless_that_is_root() {
+        for (owner, own, expected) in [
+            (7, Some(7), None),
+            (0, Some(7), None),
+            (8, Some(7), Some(Exposure::Owned)),
+            (7, Some(0), Some(Exposure::Owned)),
+        ] {
+            assert_eq!(exposure(0o40_700, owner, own), expected, "{owner} {own:?}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let owner = fs::metadata(directory.path()).unwrap().uid();
+        assert_eq!(process_owner(), Some(owner), "what a process makes is its own");
     }
 }

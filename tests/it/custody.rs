@@ -1,7 +1,7 @@
 //! Attacks on what the gate keeps and says: its audit directory, and the terminals of those who read.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -77,6 +77,14 @@ fn a_directory_that_others_can_write_is_told_at_the_start() {
         gate.stderr()
     );
     drop(gate);
+    // Only root can give a directory away, and so only there can it be tried.
+    let setup = Setup::new(&echo);
+    let audit = setup.dir.path().join("audit");
+    fs::create_dir(&audit).unwrap();
+    if chown(&audit, Some(12_345), None).is_ok() {
+        let gate = setup.start();
+        assert!(gate.stderr().contains("somebody else owns the directory"), "{}", gate.stderr());
+    }
     let gate = Setup::new(&echo).start();
     let mode = |name: &str| fs::metadata(gate.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("audit"), 0o700);
@@ -84,7 +92,7 @@ fn a_directory_that_others_can_write_is_told_at_the_start() {
     {
         assert_eq!(mode(name), 0o600, "{name}");
     }
-    assert!(!gate.stderr().contains("others can write"), "{}", gate.stderr());
+    assert!(!gate.stderr().contains("directory of the log"), "{}", gate.stderr());
 }
 
 #[test]
