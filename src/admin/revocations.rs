@@ -134,7 +134,12 @@ impl Desk {
         now: Timestamp,
     ) -> Result<(), ()> {
         let target = &revocation.target;
-        let tag = (target.kind == Kind::Subject).then(|| self.journal.tag(&target.value));
+        let is_hashed = match target.kind {
+            Kind::Subject => true,
+            Kind::Agent | Kind::Client | Kind::DelegationRoot => self.journal.discretion().ids,
+            Kind::Evidence | Kind::Issuer | Kind::Policy | Kind::Token => false,
+        };
+        let tag = is_hashed.then(|| self.journal.tag(&target.value));
         let name =
             tag.as_ref().map_or(record::Revoked::Plain(&target.value), record::Revoked::Tagged);
         let entry = record::Revocation {

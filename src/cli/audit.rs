@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::output::{self, Paint, Rows, Style};
 use super::{Outcome, Usage};
+use crate::audit::tag::Tagger;
+use crate::config::secret::Reference;
 use crate::journal::reader::{self, Call, POLL, Read, Record};
-use crate::journal::recovery;
+use crate::journal::{recovery, tag_key};
 use crate::runtime::clock;
 
 /// `opgate audit`
@@ -19,6 +22,10 @@ pub enum AuditCommand {
     #[command(after_help = "Example:
   opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
     Show(ShowArgs),
+    /// What stands in the log for a person, or for an agent or client whose id is hashed
+    #[command(after_help = "Example:
+  grep -F \"$(opgate audit tag alice)\" audit/seg/*.jsonl    the records of what alice's agents did")]
+    Tag(TagArgs),
     /// The latest records, one a line
     #[command(after_help = "Example:
   opgate audit tail --audit audit -n 50 -f    the last 50, then whatever comes")]
@@ -45,6 +52,18 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// `opgate audit tag`
+#[derive(Debug, clap::Args)]
+pub struct TagArgs {
+    /// `sub` of the person, or the id
+    pub value: String,
+    #[command(flatten)]
+    log: LogArgs,
+    /// The file that `audit.tag_key` names, where the key is not kept with the log
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
 /// `opgate audit tail`
 #[derive(Debug, clap::Args)]
 pub struct TailArgs {
@@ -66,6 +85,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
     match command {
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Show(args) => show(args),
+        AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
     }
 }
@@ -88,6 +108,19 @@ fn must_exist(directory: &Path) -> anyhow::Result<()> {
         "`{}` is not an audit directory: name it with `--audit`",
         directory.display()
     )))
+}
+
+fn tag(args: &TagArgs) -> anyhow::Result<Outcome> {
+    let tagger = if let Some(path) = &args.key {
+        let key = Reference::File(path.clone()).read(&|_| None);
+        Tagger::new(key.with_context(|| path.display().to_string())?.expose())
+    } else {
+        must_exist(&args.log.audit)?;
+        let key = tag_key::existing(&args.log.audit);
+        key.with_context(|| args.log.audit.join("tag.key").display().to_string())?
+    };
+    output::print(&format!("{}\n", tagger.tag(args.value.as_bytes()).as_str()))?;
+    Ok(Outcome::Done)
 }
 
 fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {

@@ -3,6 +3,7 @@
 use super::raw::Section;
 use super::reading::Reading;
 use super::{Audit, Durability, value};
+use crate::audit::record::Discretion;
 
 pub(super) fn audit(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Audit> {
     let section = file.table("audit");
@@ -25,5 +26,9 @@ pub(super) fn audit(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Audit>
         queue_records: section.small("queue_records"),
         queue_bytes: section.small("queue_bytes"),
         tag_key,
+        discretion: Discretion {
+            ids: section.switch("hash_ids"),
+            texts: section.switch("hash_only"),
+        },
     })
 }

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::record::Discretion;
 use crate::model::argument::Declared;
 use crate::model::authentication::Demand;
 use crate::model::confirmation;
@@ -550,6 +551,8 @@ pub struct Audit {
     pub queue_bytes: usize,
     /// `tag_key`: the key of keyed hashes; made in the directory where it is not set.
     pub tag_key: Option<secret::Reference>,
+    /// `hash_ids` and `hash_only`
+    pub discretion: Discretion,
 }
 
 /// When a call may go on.

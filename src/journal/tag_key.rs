@@ -17,7 +17,12 @@ pub fn tagger(directory: &Path) -> io::Result<Tagger> {
     if !path.try_exists()? {
         make(&path)?;
     }
-    let text = fs::read_to_string(&path)?;
+    existing(directory)
+}
+
+/// The tagger of the log in `directory`, which has a key.
+pub fn existing(directory: &Path) -> io::Result<Tagger> {
+    let text = fs::read_to_string(directory.join("tag.key"))?;
     let key = text.trim_end();
     if key.len() != 2 * BYTES || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "`tag.key` is not 32 bytes in hex"));

@@ -17,7 +17,7 @@ use super::disk::{Disk, Files};
 use super::queue::{Queue, Work};
 use super::recovery::{self, OpenError, Recovered};
 use super::tail::Tail;
-use crate::audit::record::{Body, Effect, Ending, Gap, Kept, Outcome, Start, Stop};
+use crate::audit::record::{Body, Discretion, Effect, Ending, Gap, Kept, Outcome, Start, Stop};
 use crate::audit::tag::{Tag, Tagger};
 use crate::config::{Audit, Durability};
 use crate::model::reason::Reason;
@@ -116,6 +116,7 @@ struct Shared {
     max_records: usize,
     max_bytes: usize,
     tagger: Tagger,
+    discretion: Discretion,
 }
 
 impl Journal {
@@ -161,6 +162,7 @@ impl Journal {
             max_records: config.queue_records,
             max_bytes: config.queue_bytes,
             tagger,
+            discretion: config.discretion,
         };
         let journal = Self(Arc::new(shared));
         journal.begin_epoch(recovered, config_digest, now);
@@ -301,6 +303,11 @@ impl Journal {
     /// The name of the log.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What of tokens is written as a hash.
+    pub fn discretion(&self) -> Discretion {
+        self.0.discretion
     }
 
     /// The keyed hash under which `value` is recognized in this log.

@@ -1,5 +1,6 @@
 //! What the log says of a decision: the record, put together from what is known of the call.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::audit::record::{
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
-    Prompt as RecordedPrompt, Trace as RecordedTrace,
+    Prompt as RecordedPrompt, Text, Trace as RecordedTrace,
 };
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
@@ -35,6 +36,7 @@ use crate::token::delegation::presenter::Method;
 use crate::token::evidence::{Evidence, Evidenced};
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
+use crate::token::hash::sha256;
 use crate::token::jws;
 use crate::token::names;
 use crate::token::parties::Parties;
@@ -198,7 +200,7 @@ impl Entry<'_> {
                 .presenter
                 .and_then(Presenter::told)
                 .and_then(Evidenced::shown)
-                .map(recorded),
+                .map(|evidence| recorded(evidence, journal)),
             bond: self.fulfilled.bond,
             proof: self.presenter.map(|presenter| self.proof(presenter)),
             scope: computed.scope.as_deref(),
@@ -294,16 +296,16 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
     let claims = grant.claims();
     let user = parties.user.map(|user| journal.tag(user.id));
     let hops = grant.delegation().map_or(&[][..], |delegation| &delegation.hops);
-    let hops: Vec<_> = hops.iter().map(hop).collect();
+    let hops: Vec<_> = hops.iter().map(|one| hop(one, journal)).collect();
     let token = Token {
         issuer: &grant.issuer().id,
         sha256: grant.digest(),
         jti: Some(&claims.jwt_id),
         expires: claims.expires,
-        agent: agent(grant, parties),
+        agent: agent(grant, parties, journal),
         user: user.as_ref(),
-        client_id: parties.client,
-        evidence: grant.evidence().shown().map(recorded),
+        client_id: parties.client.map(|client| named(client, journal)),
+        evidence: grant.evidence().shown().map(|evidence| recorded(evidence, journal)),
         prompt: grant.evidence().prompted().map(|prompted| {
             let good = prompted.good();
             RecordedPrompt {
@@ -324,25 +326,35 @@ fn write_token(grant: &Grant, parties: Parties<'_>, journal: &Journal, into: &mu
     token.write(into);
 }
 
-fn recorded(evidence: &Evidence) -> RecordedEvidence<'_> {
+/// The id of an agent or a client, as far as the log may hold it.
+fn named<'v>(id: &'v str, journal: &Journal) -> Cow<'v, str> {
+    if journal.discretion().ids {
+        return Cow::Owned(journal.tag(id).as_str().to_owned());
+    }
+    Cow::Borrowed(id)
+}
+
+fn recorded<'r>(evidence: &'r Evidence, journal: &Journal) -> RecordedEvidence<'r> {
     RecordedEvidence {
         id: evidence.id.as_deref(),
         confirmed: evidence.confirmed,
         user_action: &evidence.user_action,
         verified: evidence.vouched.word(),
-        summary: &evidence.summary,
+        summary: (!journal.discretion().texts).then_some(&evidence.summary),
         displayed: &evidence.displayed,
     }
 }
 
-fn agent<'r>(grant: &'r Grant, parties: Parties<'r>) -> Agent<'r> {
+fn agent<'r>(grant: &'r Grant, parties: Parties<'r>, journal: &Journal) -> Agent<'r> {
     let identity = grant.members().identity.as_ref();
+    let id = |id: Option<&'r str>| id.map(|id| named(id, journal));
     Agent {
-        id: parties.agent,
-        identity: identity.map(|identity| &*identity.id),
-        platform: identity.and_then(|identity| identity.platform.as_deref()),
-        client: identity.and_then(|identity| identity.client.as_deref()),
-        instance: identity.and_then(|identity| identity.instance.as_deref()),
+        id: id(parties.agent),
+        identity: id(identity.map(|identity| &*identity.id)),
+        // What runs the agent is none of its names.
+        platform: identity.and_then(|identity| identity.platform.as_deref()).map(Cow::Borrowed),
+        client: id(identity.and_then(|identity| identity.client.as_deref())),
+        instance: id(identity.and_then(|identity| identity.instance.as_deref())),
     }
 }
 
@@ -361,14 +373,21 @@ fn trail(grant: &Grant) -> Trail<'_> {
     }
 }
 
-fn hop(hop: &Hop) -> RecordedHop<'_> {
+fn hop<'r>(hop: &'r Hop, journal: &Journal) -> RecordedHop<'r> {
+    let text = |text: &'r str| {
+        if journal.discretion().texts {
+            Text::Hashed(sha256(text.as_bytes()))
+        } else {
+            Text::Clear(text)
+        }
+    };
     RecordedHop {
-        from: &hop.delegator,
-        to: hop.delegatee.as_deref(),
+        from: named(&hop.delegator, journal),
+        to: hop.delegatee.as_deref().map(|id| named(id, journal)),
         authority: &hop.authority,
         at: hop.at,
         delegator_signature: hop.countersignature.word(),
-        summary: hop.summary.as_deref(),
+        summary: hop.summary.as_deref().map(text),
         unsigned: hop.unsigned.join(" "),
     }
 }

@@ -24,6 +24,7 @@ mod claims;
 mod coverage;
 mod custody;
 mod delegation;
+mod discretion;
 mod documents;
 mod dpop;
 mod evidence;

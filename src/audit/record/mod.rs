@@ -18,7 +18,7 @@ pub use self::policy::PolicyAnswer;
 pub use self::process::{
     Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
 };
-pub use self::token::{Agent, Delegation, Evidence, Hop, Prompt, Token, Trail};
+pub use self::token::{Agent, Delegation, Discretion, Evidence, Hop, Prompt, Text, Token, Trail};
 
 /// Something that the journal can write as a line.
 pub trait Body: Sync {

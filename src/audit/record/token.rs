@@ -1,6 +1,8 @@
 //! What a record says of a verified token and its way here: the agent, the person's confirmation, the
 //! delegation.
 
+use std::borrow::Cow;
+
 use super::count;
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
@@ -11,8 +13,17 @@ const MAX_AGENT: usize = 256;
 /// The most that the summary of a delegation may take in a line, escapes included.
 const MAX_SUMMARY: usize = 600;
 
+/// What of tokens is written as a hash, so that it can be recognized and not be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Discretion {
+    /// `hash_ids`: the ids of agents and clients stand as keyed hashes, as those of persons always do.
+    pub ids: bool,
+    /// `hash_only`: of texts that a person was shown, or that say what was delegated, only the SHA-256.
+    pub texts: bool,
+}
+
 /// A verified token. The token itself is never written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Token<'a> {
     /// `iss`
     pub issuer: &'a str,
@@ -27,7 +38,7 @@ pub struct Token<'a> {
     /// The user, as a keyed hash.
     pub user: Option<&'a Tag>,
     /// `client_id`
-    pub client_id: Option<&'a str>,
+    pub client_id: Option<Cow<'a, str>>,
     /// The person's confirmation, verified.
     pub evidence: Option<Evidence<'a>>,
     /// What a client says that the person typed, where there is no confirmation.
@@ -39,18 +50,18 @@ pub struct Token<'a> {
 }
 
 /// The agent, as the token and its presenter name it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Agent<'a> {
     /// Who it is.
-    pub id: Option<&'a str>,
+    pub id: Option<Cow<'a, str>>,
     /// `agent_identity.id`: the binding of the agent to the person.
-    pub identity: Option<&'a str>,
+    pub identity: Option<Cow<'a, str>>,
     /// `agent_identity.issued_for.platform`
-    pub platform: Option<&'a str>,
+    pub platform: Option<Cow<'a, str>>,
     /// `agent_identity.issued_for.client`
-    pub client: Option<&'a str>,
+    pub client: Option<Cow<'a, str>>,
     /// `agent_identity.issued_for.client_instance`
-    pub instance: Option<&'a str>,
+    pub instance: Option<Cow<'a, str>>,
 }
 
 /// What lets a reviewer walk from intent to proposal to consent (`evidence.md` §7). Texts are there as
@@ -86,8 +97,8 @@ pub struct Evidence<'a> {
     pub user_action: &'a str,
     /// What vouches for it: `signature` or `token`.
     pub verified: &'static str,
-    /// The beginning of what was displayed.
-    pub summary: &'a str,
+    /// The beginning of what was displayed, where it may be read.
+    pub summary: Option<&'a str>,
     /// SHA-256 of all that was displayed.
     pub displayed: &'a [u8],
 }
@@ -123,9 +134,9 @@ pub struct Delegation<'a> {
 #[derive(Clone, Debug)]
 pub struct Hop<'a> {
     /// Who delegated.
-    pub from: &'a str,
+    pub from: Cow<'a, str>,
     /// To whom.
-    pub to: Option<&'a str>,
+    pub to: Option<Cow<'a, str>>,
     /// The server that recorded it.
     pub authority: &'a str,
     /// When.
@@ -133,9 +144,18 @@ pub struct Hop<'a> {
     /// What the delegator's own signature was found to be.
     pub delegator_signature: &'static str,
     /// What it was for.
-    pub summary: Option<&'a str>,
+    pub summary: Option<Text<'a>>,
     /// The names of members that no signature covers.
     pub unsigned: String,
+}
+
+/// A text that a person wrote or read.
+#[derive(Clone, Copy, Debug)]
+pub enum Text<'a> {
+    /// As it is, cut short.
+    Clear(&'a str),
+    /// Its SHA-256.
+    Hashed([u8; 32]),
 }
 
 impl Token<'_> {
@@ -150,7 +170,7 @@ impl Token<'_> {
         if let Some(user) = self.user {
             to.object("user", |to| to.text("tag", user.as_str()));
         }
-        to.optional("client_id", self.client_id);
+        to.optional("client_id", self.client_id.as_deref());
         if let Some(evidence) = &self.evidence {
             to.object("evidence", |to| evidence.write(to));
         }
@@ -170,7 +190,9 @@ impl Evidence<'_> {
         to.number("confirmed_at", self.confirmed.seconds());
         to.text_within(MAX_AGENT, "user_action", self.user_action);
         to.word("verified", self.verified);
-        to.text_within(MAX_SUMMARY, "displayed_summary", self.summary);
+        if let Some(summary) = self.summary {
+            to.text_within(MAX_SUMMARY, "displayed_summary", summary);
+        }
         to.hex("displayed_sha256", self.displayed);
     }
 }
@@ -193,11 +215,11 @@ impl Prompt<'_> {
 impl Agent<'_> {
     fn write(&self, to: &mut Members<'_>) {
         let members = [
-            ("id", self.id),
-            ("identity", self.identity),
-            ("platform", self.platform),
-            ("client", self.client),
-            ("instance", self.instance),
+            ("id", self.id.as_deref()),
+            ("identity", self.identity.as_deref()),
+            ("platform", self.platform.as_deref()),
+            ("client", self.client.as_deref()),
+            ("instance", self.instance.as_deref()),
         ];
         if members.iter().any(|(_, value)| value.is_some()) {
             to.object("agent", |to| {
@@ -240,15 +262,17 @@ impl Delegation<'_> {
         to.word("lineage", self.lineage);
         to.optional("root_evidence", self.root_evidence);
         to.objects("hops", self.hops, |to, hop| {
-            to.text_within(MAX_AGENT, "from", hop.from);
-            if let Some(agent) = hop.to {
+            to.text_within(MAX_AGENT, "from", &hop.from);
+            if let Some(agent) = &hop.to {
                 to.text_within(MAX_AGENT, "to", agent);
             }
             to.text_within(MAX_AGENT, "as_id", hop.authority);
             to.number("at", hop.at.seconds());
             to.word("delegator_signature", hop.delegator_signature);
-            if let Some(summary) = hop.summary {
-                to.text_within(MAX_SUMMARY, "summary", summary);
+            match hop.summary {
+                None => {}
+                Some(Text::Clear(text)) => to.text_within(MAX_SUMMARY, "summary", text),
+                Some(Text::Hashed(hash)) => to.hex("summary_sha256", &hash),
             }
             if !hop.unsigned.is_empty() {
                 to.text_within(MAX_AGENT, "unsigned", &hop.unsigned);

@@ -20,6 +20,7 @@ fn config(directory: &Path) -> Audit {
         queue_records: 1_000,
         queue_bytes: 1_000_000,
         tag_key: None,
+        discretion: Discretion::default(),
     }
 }
 

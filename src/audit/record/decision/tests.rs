@@ -1,6 +1,6 @@
 use super::*;
 use crate::audit::line::MAX_LINE;
-use crate::audit::record::{Agent, Delegation, Evidence, Hop, Prompt, Token, Trail, text};
+use crate::audit::record::{Agent, Delegation, Evidence, Hop, Prompt, Text, Token, Trail, text};
 use crate::audit::tag::Tagger;
 use crate::model::need::{Bond, ProofKind};
 use crate::model::reason::Reason;
@@ -8,12 +8,12 @@ use crate::model::time::Timestamp;
 
 fn token(any: &str, tag: &Tag) -> Written {
     let hop = Hop {
-        from: any,
-        to: Some(any),
+        from: any.into(),
+        to: Some(any.into()),
         authority: any,
         at: Timestamp::from_seconds(1_790_000_000),
         delegator_signature: "unverifiable",
-        summary: Some(any),
+        summary: Some(Text::Clear(any)),
         unsigned: any.to_owned(),
     };
     let hops = vec![hop; if any.len() > 1 { 8 } else { 1 }];
@@ -24,20 +24,20 @@ fn token(any: &str, tag: &Tag) -> Written {
         jti: Some(any),
         expires: Timestamp::from_seconds(1_790_000_000),
         agent: Agent {
-            id: Some(any),
-            identity: Some(any),
-            platform: Some(any),
-            client: Some(any),
-            instance: Some(any),
+            id: Some(any.into()),
+            identity: Some(any.into()),
+            platform: Some(any.into()),
+            client: Some(any.into()),
+            instance: Some(any.into()),
         },
         user: Some(tag),
-        client_id: Some(any),
+        client_id: Some(any.into()),
         evidence: Some(Evidence {
             id: Some(any),
             confirmed: Timestamp::from_seconds(7),
             user_action: any,
             verified: "signature",
-            summary: any,
+            summary: Some(any),
             displayed: &[0xef; 2],
         }),
         prompt: Some(Prompt {
