@@ -10,6 +10,7 @@ use http::Method;
 use self::policies::PolicyError;
 use crate::config::{self, Config};
 use crate::decide::world::{Resource, Signatory, World};
+use crate::model::confirmation::{self, Wanted};
 use crate::operation::catalog::{Catalog, Entry};
 use crate::operation::route::Routes;
 use crate::token::workload::TrustDomain;
@@ -135,17 +136,12 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
             catalog.describe(method, &rule.path, &from.rivals, entry(rule));
         }
     }
-    let all_methods: HashSet<_> = catalog.methods().cloned().collect();
-    let all_methods: Vec<_> = all_methods.into_iter().collect();
-    let denials = resource.deny.iter().map(|rule| {
-        let methods = if rule.methods.is_empty() { &all_methods } else { &rule.methods };
-        (methods.as_slice(), &rule.path, Entry::default())
-    });
-    let overlay = Catalog::compile(denials).map_err(failed)?;
+    let (overlay, confirm) = overlays(resource, &catalog).map_err(failed)?;
     let local = resource.local_policies.iter().map(policies::local);
     Ok(Resource {
         id: resource.id.clone(),
         overlay,
+        confirm,
         catalog,
         issuers: resource.issuers.clone(),
         opaque_issuer: resource.opaque_issuer,
@@ -167,6 +163,33 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         exposed: resource.exposed.clone(),
         local_policies: local.collect::<Result<_, _>>()?,
     })
+}
+
+/// What the operator denies, and what the person must have confirmed just now.
+fn overlays(
+    resource: &config::Resource,
+    catalog: &Catalog,
+) -> Result<(Catalog, Catalog), globset::Error> {
+    let all_methods: HashSet<_> = catalog.methods().cloned().collect();
+    let all_methods: Vec<_> = all_methods.into_iter().collect();
+    let denials = resource
+        .deny
+        .iter()
+        .map(|rule| (listed(&rule.methods, &all_methods), &rule.path, Entry::default()));
+    let overlay = Catalog::compile(denials)?;
+    let confirmations = resource.confirm.iter().map(|rule| {
+        let (evidence, max_age) = (Wanted::Required, Some(rule.max_age));
+        let confirmation = confirmation::Demand { evidence, max_age, ..Default::default() };
+        let entry = Entry { confirmation, ..Entry::default() };
+        (listed(&rule.methods, &all_methods), &rule.path, entry)
+    });
+    let confirm = Catalog::compile(confirmations)?;
+    Ok((overlay, confirm))
+}
+
+/// The methods that a rule lists, or all where it lists none.
+fn listed<'a>(methods: &'a [Method], all: &'a [Method]) -> &'a [Method] {
+    if methods.is_empty() { all } else { methods }
 }
 
 /// The configured action, else the method in lower case (`policy.md` §4.2).

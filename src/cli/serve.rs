@@ -17,7 +17,7 @@ use super::{Outcome, output};
 use crate::admin::{self, Admin, Desk, NotReady, ReloadReport};
 use crate::audit::record;
 use crate::config::secret::Reference;
-use crate::config::{self, Config};
+use crate::config::{self, Config, LocalPolicy};
 use crate::facts::revocation::Revocations;
 use crate::journal::floods::Floods;
 use crate::journal::writer::Journal;
@@ -322,7 +322,7 @@ impl Engine {
         let named = config.policies.directory.as_deref().map(policies::files);
         files.extend(named.and_then(Result::ok).into_iter().flatten());
         let local = config.resources.iter().flat_map(|resource| &resource.local_policies);
-        files.extend(local.map(|policy| policy.file.clone()));
+        files.extend(local.flat_map(LocalPolicy::files).cloned());
         let mut all = digest::Context::new(&digest::SHA256);
         for file in files {
             // A file that was renamed is another policy.

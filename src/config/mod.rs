@@ -443,6 +443,8 @@ pub struct Resource {
     pub operations: Vec<OperationRule>,
     /// `[[resource.deny]]`: denied whatever a token says.
     pub deny: Vec<DenyRule>,
+    /// `[[resource.confirm]]`: needs a new confirmation of the person, whatever an operation says.
+    pub confirm: Vec<ConfirmRule>,
     /// `[[resource.cap]]`, in file order.
     pub caps: Vec<Arc<Cap>>,
 }
@@ -474,6 +476,8 @@ pub struct Guidance {
     pub profile_uri: Option<Box<str>>,
     /// `constraints`: name to its description, as JSON.
     pub constraints: Option<serde_json::Value>,
+    /// `legacy_rego_profile`: say it once more, as older clients look for it.
+    pub legacy_rego_profile: bool,
     /// `required_claims`
     pub required_claims: Vec<Box<str>>,
 }
@@ -526,6 +530,17 @@ pub struct DenyRule {
     pub path: Pattern,
     /// The line of the file it begins on, for messages.
     pub line: usize,
+}
+
+/// `[[resource.confirm]]`
+#[derive(Clone, Debug)]
+pub struct ConfirmRule {
+    /// `method`: one or several; empty is every method.
+    pub methods: Vec<http::Method>,
+    /// `path`: a glob below the resource.
+    pub path: Pattern,
+    /// `evidence_max_age`: how long ago the person may have confirmed.
+    pub max_age: Duration,
 }
 
 /// `[audit]`: the journal.

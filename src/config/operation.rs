@@ -1,4 +1,5 @@
-//! `[[resource.operation]]` and `[[resource.deny]]`: which calls have a name, and which are never allowed.
+//! `[[resource.operation]]`, `[[resource.deny]]` and `[[resource.confirm]]`: which calls have a name, which
+//! are never allowed, and which the person must have confirmed just now.
 
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use super::problem::Place;
 use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Wrong};
-use super::{DenyRule, OperationRule, openapi};
+use super::{ConfirmRule, DenyRule, OperationRule, openapi};
 use crate::model::authentication::Demand;
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
@@ -33,6 +34,13 @@ pub(super) fn rules(
             Some(DenyRule { methods, path: path(section, into)?, line })
         })
         .collect();
+    let confirm = resource.tables("confirm");
+    let confirm = confirm.iter().filter_map(|section| {
+        let methods = methods(section, into);
+        let max_age = section.duration("evidence_max_age");
+        Some(ConfirmRule { methods, path: path(section, into)?, max_age })
+    });
+    let confirm = confirm.collect();
     let mut operations: Vec<OperationRule> = Vec::new();
     for section in resource.tables("operation") {
         if let Some(rule) = operation(&section, authentication, confirmation, into) {
@@ -53,13 +61,14 @@ pub(super) fn rules(
         let hint = "write `[[resource.operation]]`, or name a document in `openapi`";
         into.problems.hint(resource.place(), message, hint);
     }
-    Rules { operations, deny, document }
+    Rules { operations, deny, confirm, document }
 }
 
 /// What a resource allows and denies at all.
 pub(super) struct Rules {
     pub(super) operations: Vec<OperationRule>,
     pub(super) deny: Vec<DenyRule>,
+    pub(super) confirm: Vec<ConfirmRule>,
     /// The document that some of the operations come from.
     pub(super) document: Option<PathBuf>,
 }

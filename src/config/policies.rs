@@ -44,6 +44,15 @@ pub struct LocalPolicy {
     pub language: Language,
     /// `entry_point`: the rule that decides.
     pub entry_point: Box<str>,
+    /// `data`: a JSON file that it finds under `data`.
+    pub data: Option<PathBuf>,
+}
+
+impl LocalPolicy {
+    /// The files that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.file).chain(&self.data)
+    }
 }
 
 /// `[policies]`
@@ -166,7 +175,12 @@ pub(super) fn local(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<LocalP
                 continue;
             }
         };
-        found.push(LocalPolicy { file, language, entry_point });
+        let data = into.file(&table, "data");
+        if data.is_some() && language == Language::Cedar {
+            let message = "means nothing to Cedar, whose policies see the request alone";
+            into.problems.add(&table.place_of("data"), message);
+        }
+        found.push(LocalPolicy { file, language, entry_point, data });
     }
     found
 }

@@ -295,13 +295,16 @@ pub const KEYS: &[Key] = &[
     key("resource", "validate", Switch, Default("false"), "Whether the JSON body and the parameters of operations that are in `openapi` must fit their schemas there; a call that does not is refused (400) with a JSON pointer to what does not fit. Then a parameter that is not described is refused too, and so is a body that is not JSON where JSON is described. Not `format`, headers, cookies, and objects in a query. Off, because documents are often looser or stricter than their servers."),
     key("resource", "operation", Tables("resource.operation"), Without("those of `openapi`"), "The operations; what is neither listed nor in `openapi` is denied. An operation that is in both has the scopes and demands that are written here."),
     key("resource", "deny", Tables("resource.deny"), Without("nothing"), "Denied whatever a token says."),
+    key("resource", "confirm", Tables("resource.confirm"), Without("what `evidence` says"), "What the person must have confirmed just now, whatever `evidence` says: destructive operations, whichever document or rule gives them a name. The first that matches counts."),
     key("resource", "cap", Tables("resource.cap"), Without("nothing"), "How often, how many at one time, and how much in all. At most 8."),
 
     key("resource.local_policy", "file", Text("path"), Required, "The policy: `….rego` or `….cedar`; reloaded when it changes."),
     key("resource.local_policy", "entry_point", Text("name"), Default("allow"), "The rule that decides. The one that the drafts name."),
+    key("resource.local_policy", "data", Text("path"), Without("nothing"), "A JSON file whose members a Rego policy finds as `data.MEMBER`; reloaded when it changes. Other policies, and those of tokens, do not see it."),
 
     key("resource.guidance", "enabled", Switch, Default("true"), "Whether anything is said. On, because an agent that knows what it lacks can ask for exactly that."),
     key("resource.guidance", "profile_uri", Text("URL"), Without("none"), "The profile that tokens follow."),
+    key("resource.guidance", "legacy_rego_profile", Switch, Default("false"), "Say it in `rego_profile` too, as the drafts before `policy_profile` did; needs `profile_uri`. Off, because it takes as much room again."),
     key("resource.guidance", "required_claims", Texts("claim"), Default("[]"), "Claims that a token needs."),
     key("resource.guidance", "constraints", Json, Without("none"), "Name to description, as a table; sent as JSON."),
 
@@ -320,6 +323,10 @@ pub const KEYS: &[Key] = &[
 
     key("resource.deny", "method", OneOrMore("method"), Without("every method"), "One or several. Every one, because a denial should be wide."),
     key("resource.deny", "path", Text("path glob"), Required, "As of an operation."),
+
+    key("resource.confirm", "method", OneOrMore("method"), Without("every method"), "One or several."),
+    key("resource.confirm", "path", Text("path glob"), Required, "As of an operation."),
+    key("resource.confirm", "evidence_max_age", Duration(SECOND, 365 * DAY), Default("5m"), "How long ago the person may have confirmed; less where the operation says so. Five minutes, in which a person still knows what was asked."),
 
     key("resource.cap", "name", Text("name"), Required, "What records and the ledger know it by. Another name begins anew."),
     key("resource.cap", "per", Choices(&["agent", "client", "grant", "resource", "user"]), Required, "Who is counted apart; several are counted for each combination. `grant` is one token, `resource` counts all callers together. Names are those of their issuer. What a token does not name is counted with its like."),

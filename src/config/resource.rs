@@ -116,6 +116,7 @@ fn resource(
         openapi: rules.document,
         operations: rules.operations,
         deny: rules.deny,
+        confirm: rules.confirm,
         caps,
     })
 }
@@ -316,10 +317,19 @@ fn link(text: &str) -> Result<Box<str>, Wrong> {
 }
 
 fn guidance(section: &Section<'_>, into: &mut Reading<'_>) -> Guidance {
+    if section.switch("legacy_rego_profile") && !section.has("profile_uri") {
+        let message = "a `rego_profile` always has a `profile_uri`";
+        into.problems.hint(
+            &section.place_of("legacy_rego_profile"),
+            message,
+            "write one beside it",
+        );
+    }
     Guidance {
         enabled: section.switch("enabled"),
         profile_uri: into.one(section, "profile_uri", link),
         constraints: section.json("constraints"),
+        legacy_rego_profile: section.switch("legacy_rego_profile"),
         required_claims: section
             .texts("required_claims")
             .into_iter()

@@ -46,7 +46,7 @@ fn check_evidence(
     grant: &Grant,
     facts: &Facts<'_>,
 ) -> Result<Option<Evidenced>, Stop> {
-    let (demand, leeway) = (&call.entry()?.confirmation, grant.issuer().leeway);
+    let (demand, leeway) = (call.confirmation()?, grant.issuer().leeway);
     grant.evidence().check(demand, leeway, facts.now)?;
     let told = told::find(call, credentials, grant, facts)?;
     if let Some(evidence) = &told {

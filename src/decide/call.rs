@@ -5,6 +5,7 @@ use http::request::Parts;
 
 use super::world::{Resource, World};
 use crate::model::body::Body;
+use crate::model::confirmation::Demand;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::catalog::{Entry, Identified};
@@ -21,6 +22,8 @@ pub struct Call<'a> {
     /// Where the decoded path below the resource begins in the decoded path.
     mount_length: usize,
     identified: Identified<'a>,
+    /// What is demanded of the person's confirmation, where the operator demands more than the operation.
+    confirmation: Option<Demand>,
 }
 
 /// Reads a request head and finds the resource it is for (`verification.md` steps 2 to 5).
@@ -46,8 +49,20 @@ pub fn receive<'a>(
     }
     check_upgrade(head.upgrade, resource)?;
     let identified = resource.catalog.identify(head.method, path);
+    let confirmation = match &identified {
+        Identified::Operation(entry) => confirmation(entry, resource, head.method, path),
+        Identified::OtherMethods(_) | Identified::Unknown => None,
+    };
     let mount_length = mount.len();
-    Ok(Call { head, resource, index, raw_path, mount_length, identified })
+    Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation })
+}
+
+/// `policy.md` §8, `confirm`: on top of what the operation demands itself.
+fn confirmation(entry: &Entry, resource: &Resource, method: &Method, path: &str) -> Option<Demand> {
+    let overlay = &resource.confirm.find(method, path)?.confirmation;
+    let own = &entry.confirmation;
+    let max_age = [own.max_age, overlay.max_age].into_iter().flatten().min();
+    Some(Demand { evidence: overlay.evidence, max_age, ..own.clone() })
 }
 
 fn check_upgrade(upgrade: Option<Upgrade>, resource: &Resource) -> Result<(), Denial> {
@@ -118,6 +133,12 @@ impl<'a> Call<'a> {
             }
             Identified::Unknown => Err(Denial { reason: Reason::NoRoute, about: None }),
         }
+    }
+
+    /// What is demanded of the person's confirmation.
+    pub fn confirmation(&self) -> Result<&Demand, Denial> {
+        let entry = self.entry()?;
+        Ok(self.confirmation.as_ref().unwrap_or(&entry.confirmation))
     }
 
     /// The methods that the path exists for, when it does not for this one.

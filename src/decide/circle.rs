@@ -3,6 +3,7 @@
 use super::call::Call;
 use super::facts::{Facts, Stop};
 use super::world::Signatory;
+use crate::model::confirmation::Demand;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::token::signers::{Role, Signers, Trusted};
@@ -58,7 +59,7 @@ impl Circle<'_> {
         let Some(client) = listed.iter().find(|client| *client.trust.id == *name) else {
             return Ok(None);
         };
-        if self.call.entry().is_ok_and(|entry| entry.confirmation.takes_prompts()) {
+        if self.call.confirmation().is_ok_and(Demand::takes_prompts) {
             return self.trusted(&client.trust, client.keys).map(Some);
         }
         let algorithms = &client.trust.algorithms;

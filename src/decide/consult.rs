@@ -64,6 +64,8 @@ pub struct Consulted {
     pub place: Option<usize>,
     /// SHA-256 of its text.
     pub sha256: [u8; 32],
+    /// SHA-256 of its data, where it has any.
+    pub data: Option<[u8; 32]>,
     /// What it was read as.
     pub dialect: &'static str,
     /// The form in which it was told of the call.
@@ -74,6 +76,8 @@ pub struct Consulted {
     pub result: &'static str,
     /// The steps that it took.
     pub steps: u64,
+    /// The time that it took.
+    pub elapsed: Duration,
 }
 
 /// The policies of one call, as they are asked.
@@ -382,17 +386,19 @@ impl<'c> Consultation<'c> {
             Ok(input) => input,
             Err(denial) => return Ok(Err(denial)),
         };
-        let evaluation = self.answer(policy, input, digest)?;
+        let (evaluation, elapsed) = self.answer(policy, input, digest)?;
         self.log.push(Consulted {
             carrier,
             id: self.id(asked),
             place: place(asked),
             sha256: *policy.digest(),
+            data: policy.data().copied(),
             dialect: policy.dialect(),
             profile: shape.word(),
             input: digest,
             result: result(evaluation.outcome),
             steps: evaluation.steps,
+            elapsed,
         });
         Ok(evaluation.outcome.map_err(|failure| {
             let reason = match failure {
@@ -404,25 +410,27 @@ impl<'c> Consultation<'c> {
         }))
     }
 
-    /// What the policy says: here, when it needs few steps; else as it was found out elsewhere.
+    /// What the policy says, and how long that took: here, when it needs few steps; else as it was found out
+    /// elsewhere.
     fn answer(
         &self,
         policy: &Arc<Policy>,
         input: Input,
         sha256: [u8; 32],
-    ) -> Result<Evaluation, Stop> {
-        let Policies { answered, tried, .. } = self.facts.policies;
+    ) -> Result<(Evaluation, Duration), Stop> {
+        let Policies { answered, tried, watch, .. } = self.facts.policies;
         let long = Long { policy: Arc::clone(policy), input, sha256 };
-        if let Some((_, evaluation)) = answered.iter().find(|(of, _)| *of == long) {
-            return Ok(evaluation.clone());
+        if let Some(known) = answered.iter().find(|known| known.long == long) {
+            return Ok((known.evaluation.clone(), known.elapsed));
         }
+        let begun = watch();
         let quick = policy.evaluate(&long.input, &Limits { steps: Limits::QUICK, stop: None });
         let lack = Lack::Answer(long);
         // What was tried in vain is not tried again.
         if quick.outcome == Err(Failure::Budget) && !tried.contains(&lack) {
             return Err(Stop::Policies(vec![lack]));
         }
-        Ok(quick)
+        Ok((quick, watch().saturating_sub(begun)))
     }
 
     /// What the policy is told. Policies that are told the same share it.

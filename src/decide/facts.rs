@@ -162,13 +162,29 @@ pub struct Policies<'a> {
     /// What the world has tried to do for this call and will not try again.
     pub tried: &'a [Lack],
     /// What policies said that needed more steps than a thread that serves grants.
-    pub answered: &'a [(Long, Evaluation)],
+    pub answered: &'a [Answered],
+    /// A watch, for the records. What it shows decides nothing.
+    pub watch: Watch,
+}
+
+/// How long something has been running: the difference of two readings is the time between them.
+pub type Watch = fn() -> Duration;
+
+/// What a policy said that was given all its steps.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The policy, and what it was told.
+    pub long: Long,
+    /// What it said.
+    pub evaluation: Evaluation,
+    /// How long it took.
+    pub elapsed: Duration,
 }
 
 impl<'a> Policies<'a> {
-    /// Those of `library`, of which nothing was tried so far.
+    /// Those of `library`, of which nothing was tried so far, by a watch that stands still.
     pub const fn of(library: &'a Library) -> Self {
-        Self { library, tried: &[], answered: &[] }
+        Self { library, tried: &[], answered: &[], watch: || Duration::ZERO }
     }
 }
 

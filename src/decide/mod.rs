@@ -184,14 +184,15 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
     // Last, so that whoever is told to ask the person again knows that nothing else is lacking.
     let evidence = presenter.evidence(grant);
     let confirmed = basis.and_then(|basis| {
-        evidence.suffices(&entry.confirmation, facts.now)?;
+        evidence.suffices(call.confirmation()?, facts.now)?;
         Ok(basis)
     });
     let verdict = match confirmed {
         Ok(basis) => {
-            let must_fit = entry.confirmation.refuse_reuse;
+            let confirmation = call.confirmation()?;
+            let must_fit = confirmation.refuse_reuse;
             let leeway = grant.issuer().leeway;
-            let bound = evidence.bond(&entry.confirmation);
+            let bound = evidence.bond(confirmation);
             let bond = bound.map(|(bond, confirmed)| Obligation::Bond {
                 bond,
                 earliest: confirmed.before(leeway),

@@ -22,7 +22,7 @@ pub(super) fn find(
     grant: &Grant,
     facts: &Facts<'_>,
 ) -> Result<Option<Evidenced>, Stop> {
-    let demand = &call.entry()?.confirmation;
+    let demand = call.confirmation()?;
     let is_told_already = matches!(grant.origin(), Origin::Introspected { .. });
     let can_be_asked = grant.issuer().liveness.introspects && !is_told_already;
     if !can_be_asked || !grant.evidence().is_lacking(demand) {

@@ -58,6 +58,8 @@ pub struct Resource {
     pub catalog: Catalog,
     /// What is denied whatever a token says.
     pub overlay: Catalog,
+    /// What the person must have confirmed just now.
+    pub confirm: Catalog,
     /// The issuers it trusts: indexes into [`World::issuers`].
     pub issuers: Vec<usize>,
     /// The issuer whose opaque tokens it takes: an index into [`World::issuers`].

@@ -20,15 +20,14 @@ use super::revocation::Revocations;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
-use crate::decide::facts::{Facts, Heard, Keys, Known, Policies, Stop};
+use crate::decide::facts::{Answered, Facts, Heard, Keys, Known, Policies, Stop};
 use crate::decide::permit::Permit;
 use crate::decide::world::{Resource, World};
 use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
-use crate::policy::engine::Evaluation;
-use crate::policy::library::{Lack, Library, Long};
+use crate::policy::library::{Lack, Library};
 use crate::policy::quantities::Charge;
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
@@ -78,7 +77,7 @@ pub struct Store {
 struct Tried {
     needs: Vec<Need>,
     lacks: Vec<Lack>,
-    answered: Vec<(Long, Evaluation)>,
+    answered: Vec<Answered>,
 }
 
 /// What the steps of one call are taken with.
@@ -225,15 +224,17 @@ impl Store {
 
     /// Does what decisions about policies lack, all at the same time; and what policies said that were given
     /// all their steps.
-    async fn meet_lacks(&self, lacks: &[Lack], now: Timestamp) -> Vec<(Long, Evaluation)> {
-        let mut work: JoinSet<Option<(Long, Evaluation)>> = JoinSet::new();
+    async fn meet_lacks(&self, lacks: &[Lack], now: Timestamp) -> Vec<Answered> {
+        let mut work: JoinSet<Option<Answered>> = JoinSet::new();
         for lack in lacks.iter().cloned() {
             let engines = self.engines.clone();
             match lack {
                 Lack::Answer(long) => {
                     work.spawn(async move {
+                        let begun = clock::watch();
                         let evaluation = engines.evaluate(&long.policy, &long.input).await;
-                        Some((long, evaluation))
+                        let elapsed = clock::watch().saturating_sub(begun);
+                        Some(Answered { long, evaluation, elapsed })
                     });
                 }
                 Lack::Compiled(text) => {
@@ -298,6 +299,7 @@ impl Store {
                 library: &self.library,
                 tried: &tried.lacks,
                 answered: &tried.answered,
+                watch: clock::watch,
             },
         })
     }

@@ -105,6 +105,22 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// Whether every number in `value` is the one that was written. Beyond 2^53 a number that is no integer of
+/// 64 bits was rounded when it was read.
+pub fn is_exact(value: &Value) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            number.is_i64()
+                || number.is_u64()
+                || number.as_f64().is_some_and(|double| double.abs() < EXACT)
+        }
+        Value::Array(items) => items.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -232,6 +232,12 @@ reasons! {
 }
 
 impl Reason {
+    /// What a refusal for this reason is flagged with, where somebody should look at it at once: another
+    /// text stands behind the name of a policy than the one that was consented to (`policy.md` §6.3).
+    pub const fn alert(self) -> Option<&'static str> {
+        if matches!(self, Self::PolicyDigestMismatch) { Some(self.code()) } else { None }
+    }
+
     /// Whether the refused caller had shown no valid token: such refusals are aggregated under a flood.
     pub const fn is_unauthenticated(self) -> bool {
         matches!(self.stage(), Stage::Hygiene | Stage::Credential | Stage::Token)

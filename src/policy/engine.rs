@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::rego::{self, Document};
+use crate::model::json;
 use crate::token::hash::sha256;
 
 /// The language that a policy may be written in, as its issuer is trusted with.
@@ -65,6 +66,29 @@ impl Source<'_> {
         )
     }
 }
+
+/// What the operator's own policies find under `data`. Policies of tokens find nothing there (§5, rule 4).
+#[derive(Clone, Debug)]
+pub struct Data {
+    members: Map<String, Value>,
+    sha256: [u8; 32],
+}
+
+impl Data {
+    /// Reads a JSON object; `None` where `text` is none, or has a number that would not be kept as it is.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let members = json::parse_object(text, MAX_DATA_DEPTH).ok()?;
+        let is_exact = members.values().all(json::is_exact);
+        is_exact.then(|| Self { members, sha256: sha256(text) })
+    }
+
+    pub(super) const fn members(&self) -> &Map<String, Value> {
+        &self.members
+    }
+}
+
+/// How deep data may nest.
+const MAX_DATA_DEPTH: usize = 32;
 
 /// A policy as it was written, kept until it is compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +164,9 @@ impl Because {
             Self::Builtin => {
                 "the functions that there are stand in `policies/README.md`; matching is better left to the operation"
             }
-            Self::Data => "put what is constant into a rule of the policy",
+            Self::Data => {
+                "put what is constant into a rule of the policy, or into `data` of a policy of this gate"
+            }
             Self::Depth => "split it into rules of their own",
             Self::EntryPoint => {
                 "write `default allow := false` and `allow if { … }`, or name another rule"
@@ -285,13 +311,19 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Policy {
     digest: [u8; 32],
+    data: Option<[u8; 32]>,
     program: rego::Program,
 }
 
 /// Admits and compiles `source`. May take milliseconds: not for a thread that serves.
 pub fn compile(source: &Source<'_>) -> Result<Arc<Policy>, NotAdmitted> {
+    compile_with(source, None)
+}
+
+/// The same for a policy of the operator's own, which may refer to `data`.
+pub fn compile_with(source: &Source<'_>, data: Option<&Data>) -> Result<Arc<Policy>, NotAdmitted> {
     let program = match source.language {
-        Language::RegoV0 | Language::RegoV1 => rego::compile(source)?,
+        Language::RegoV0 | Language::RegoV1 => rego::compile(source, data)?,
         Language::Cedar => {
             return Err(NotAdmitted {
                 because: Because::Language,
@@ -301,7 +333,8 @@ pub fn compile(source: &Source<'_>) -> Result<Arc<Policy>, NotAdmitted> {
             });
         }
     };
-    Ok(Arc::new(Policy { digest: sha256(source.text.as_bytes()), program }))
+    let digest = sha256(source.text.as_bytes());
+    Ok(Arc::new(Policy { digest, data: data.map(|data| data.sha256), program }))
 }
 
 /// A policy as its author should see it.
@@ -398,8 +431,13 @@ pub struct Lines {
 
 /// Compiles `source` as [`compile`] does, and says what its author should look at again.
 pub fn check(source: &Source<'_>) -> Result<Checked, NotAdmitted> {
+    check_with(source, None)
+}
+
+/// The same for a policy of the operator's own, which may refer to `data`.
+pub fn check_with(source: &Source<'_>, data: Option<&Data>) -> Result<Checked, NotAdmitted> {
     match source.language {
-        Language::RegoV0 | Language::RegoV1 => rego::lint(source),
+        Language::RegoV0 | Language::RegoV1 => rego::lint(source, data),
         Language::Cedar => Err(NotAdmitted {
             because: Because::Language,
             what: "cedar".into(),
@@ -418,6 +456,11 @@ impl Policy {
     /// SHA-256 of the text: what an audit record names it by.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// SHA-256 of the file that is its `data`, where it has one.
+    pub const fn data(&self) -> Option<&[u8; 32]> {
+        self.data.as_ref()
     }
 
     /// What it was read as: `rego.v1`, `rego.v0` or `cedar`.

@@ -107,6 +107,8 @@ pub struct Guidance<'a> {
 }
 
 const PROFILE: &str = "policy_profile";
+/// What older clients look for (`legacy_rego_profile`).
+const LEGACY: &str = "rego_profile";
 const REMEDIATION: &str = "authorization_remediation";
 
 /// What an authorization would have to have (`reverse-guided-errors.md` §3). Members in the order of
@@ -119,12 +121,30 @@ pub struct Profile<'a> {
     /// The operator's own words, never derived from a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     constraints: Option<Cow<'a, Value>>,
+    /// What older clients know `confirmation_required` by.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    evidence_required: bool,
     #[serde(rename = "profile_uri", skip_serializing_if = "Option::is_none")]
     uri: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_claims: &'a [Box<str>],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     required_scope: &'a [&'a str],
+}
+
+/// What a challenge tells, for the body to tell again.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// `policy_profile`
+    pub profile: Profile<'a>,
+    /// `rego_profile`
+    pub legacy: Option<Profile<'a>>,
+}
+
+/// A detail that asks for a new confirmation of the person.
+#[derive(Debug, Serialize)]
+struct Confirmation {
+    r#type: &'static str,
 }
 
 /// A detail of type `agent_operation`, members in the order of their names.
@@ -147,7 +167,7 @@ struct Asked<'a> {
 impl Guidance<'_> {
     /// Adds `policy_profile` and `authorization_remediation`, trimmed in the stated order until the
     /// challenge keeps within its budget. Gives the profile back, for the body.
-    pub fn add_to(&self, challenge: Challenge) -> (Challenge, Option<Profile<'_>>) {
+    pub fn add_to(&self, challenge: Challenge) -> (Challenge, Option<Told<'_>>) {
         if !self.configured.enabled {
             return (challenge, None);
         }
@@ -160,12 +180,19 @@ impl Guidance<'_> {
             Trim::Constraints,
         ] {
             let profile = self.profile(trim);
-            let text = json(&profile);
-            let both = [(PROFILE, &*text), (REMEDIATION, &*remediation)];
-            let kept = both.get(..if trim < Trim::Remediation { 2 } else { 1 }).unwrap_or(&both);
-            if challenge.fits(kept) {
+            let legacy = self.configured.legacy_rego_profile.then(|| Profile {
+                evidence_required: self.confirmation_required,
+                ..self.profile(trim)
+            });
+            let (own, older) = (json(&profile), legacy.as_ref().map(json));
+            let mut kept = vec![(PROFILE, &*own)];
+            kept.extend(older.as_deref().map(|older| (LEGACY, older)));
+            if trim < Trim::Remediation {
+                kept.push((REMEDIATION, &*remediation));
+            }
+            if challenge.fits(&kept) {
                 let add = |to: Challenge, (name, text): &(&str, &str)| to.with_encoded(name, text);
-                return (kept.iter().fold(challenge, add), Some(profile));
+                return (kept.iter().fold(challenge, add), Some(Told { profile, legacy }));
             }
         }
         (challenge, None)
@@ -180,6 +207,7 @@ impl Guidance<'_> {
                 Trim::Nothing => Cow::Borrowed(constraints),
                 _ => Cow::Owned(trimmed(constraints, trim)),
             }),
+            evidence_required: false,
             uri: self.configured.profile_uri.as_deref(),
             required_claims: &self.configured.required_claims,
             required_scope: &self.required_scope,
@@ -197,11 +225,16 @@ impl Guidance<'_> {
             method: is_exact.then_some(self.operation.method.as_str()),
             path: is_exact.then_some(path),
         };
-        let details = json(&[Detail {
+        let detail = Detail {
             locations: [self.operation.resource],
             operations: [operation],
             r#type: "agent_operation",
-        }]);
+        };
+        let details = if self.confirmation_required {
+            json(&(detail, Confirmation { r#type: "authorization_evidence" }))
+        } else {
+            json(&[detail])
+        };
         // Members are sorted and hold no numbers, so this text is already canonical (RFC 8785).
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, details.as_bytes());
         let mut text = String::with_capacity(details.len() + 128);
@@ -302,7 +335,7 @@ mod tests {
         ] {
             let guidance = guidance(&configured);
             let (challenge, profile) = guidance.add_to(Challenge::of("Bearer"));
-            let constraint = &profile.unwrap().constraints.unwrap()["c"];
+            let constraint = &profile.unwrap().profile.constraints.unwrap()["c"];
             assert!(kept.iter().all(|name| constraint.get(name).is_some()), "{kept:?}");
             assert!(lost.iter().all(|name| constraint.get(name).is_none()), "{lost:?}");
             assert!(challenge.into_value().unwrap().len() <= MAX_FIELD);
@@ -316,7 +349,7 @@ mod tests {
         };
         let guidance = guidance(&huge);
         let (_, profile) = guidance.add_to(Challenge::of("Bearer"));
-        assert!(profile.unwrap().constraints.is_none());
+        assert!(profile.unwrap().profile.constraints.is_none());
     }
 
     #[test]
@@ -336,6 +369,11 @@ mod tests {
             read(starred)["authorization_details"][0]["operations"],
             json!([{"action": "create_order"}])
         );
+        let unconfirmed = Guidance { confirmation_required: true, ..guidance(&configured) };
+        let details = read(unconfirmed)["authorization_details"].clone();
+        assert_eq!(details[0], remediation["authorization_details"][0]);
+        assert_eq!(details[1], json!({"type": "authorization_evidence"}));
+        assert_eq!(details.as_array().unwrap().len(), 2);
     }
 
     #[test]

@@ -136,6 +136,8 @@ pub struct Entry<'a> {
     pub shortfall: Option<&'a Shortfall>,
     /// What was done of what its permit owes.
     pub fulfilled: Fulfilled,
+    /// What somebody should look at it for.
+    pub alert: Option<&'static str>,
     /// The policies that were asked.
     pub consulted: &'a [Consulted],
     /// What was decided.
@@ -190,7 +192,7 @@ impl Entry<'_> {
             id: self.id.as_str(),
             trace: self.trace.and_then(Trace::recorded),
             refusal: self.denial(),
-            alert: self.fulfilled.alert,
+            alert: self.alert,
             observed: matches!(self.verdict, Ok(Ground::Observed(_))),
             kept: if self.fulfilled.must_last { Kept::Sync } else { journal.kept() },
             resource: self.call.map(|call| &*call.resource().id),
@@ -399,11 +401,13 @@ fn answer(consulted: &Consulted) -> PolicyAnswer {
         id: consulted.id.clone(),
         place: consulted.place,
         sha256: consulted.sha256,
+        data: consulted.data,
         dialect: consulted.dialect,
         profile: consulted.profile,
         input: consulted.input,
         result: consulted.result,
         steps: consulted.steps,
+        elapsed: consulted.elapsed,
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -28,6 +29,7 @@ use super::serving::Serving;
 use super::tether::Tether;
 use crate::config;
 use crate::decide::call::Call;
+use crate::decide::consult::Consulted;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::revoked;
 use crate::facts::ledger::Reservation;
@@ -37,7 +39,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
 use crate::runtime::clock;
-use crate::runtime::metrics::{Metrics, Tally};
+use crate::runtime::metrics::{Metrics, PolicyAsked, Tally};
 use crate::token::grant::Grant;
 use crate::token::parties::Parties;
 use crate::token::presenter::{Certificate, Presenter};
@@ -53,6 +55,8 @@ struct Inner {
     floods: Arc<Floods>,
     metrics: Arc<Metrics>,
     room: Arc<Room>,
+    /// The second of the last line about a record that should be looked at.
+    raised: AtomicU64,
 }
 
 /// What is known of a request beside its judgement.
@@ -93,7 +97,7 @@ impl Handler for Gate {
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
         let tally = serving.tally(judgement.call.as_ref().map(Call::resource_index));
-        self.count(&judgement, tally, took);
+        self.count(&judgement, tally, took, &context.id);
         let (permit, receipt) = match (std::mem::replace(&mut judgement.verdict, USED), recorded) {
             (Ok(permit), Ok(receipt)) => (permit, receipt),
             (Err(denial), recorded) => {
@@ -191,7 +195,8 @@ impl Gate {
         floods: Arc<Floods>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self(Arc::new(Inner { serving, journal, floods, metrics, room: Arc::default() }))
+        let (room, raised) = (Arc::default(), AtomicU64::new(0));
+        Self(Arc::new(Inner { serving, journal, floods, metrics, room, raised }))
     }
 
     /// Judges a request, unless its bytes were already seen to break the rules of the connection.
@@ -250,6 +255,7 @@ impl Gate {
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
             shortfall: judgement.shortfall.as_ref(),
             fulfilled: judgement.fulfilled,
+            alert: judgement.alert(),
             consulted: &judgement.consulted,
             verdict,
             took,
@@ -291,7 +297,7 @@ impl Gate {
         }))
     }
 
-    fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration) {
+    fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration, id: &DecisionId) {
         let (allowed, reason) = match &judgement.verdict {
             Ok(permit) => match permit.ground() {
                 Ground::Granted(_) => (true, None),
@@ -300,6 +306,25 @@ impl Gate {
             Err(denial) => (false, Some(denial.reason)),
         };
         self.0.metrics.decided(tally, allowed, reason, took);
+        for Consulted { carrier, dialect, result, elapsed, .. } in &judgement.consulted {
+            self.0.metrics.asked(PolicyAsked { carrier, dialect, result }, *elapsed);
+        }
+        if let Some(alert) = judgement.alert() {
+            self.raise(alert, judgement, id);
+        }
+    }
+
+    /// Tells whoever reads the log that a record should be looked at: once in a second at most, so that
+    /// nobody can hide one line among thousands.
+    fn raise(&self, alert: &'static str, judgement: &Judgement<'_>, id: &DecisionId) {
+        self.0.metrics.alerted(alert);
+        let second = clock::now().seconds();
+        if self.0.raised.swap(second, Ordering::Relaxed) != second {
+            let issuer = judgement.grant.as_ref().map(|grant| &*grant.issuer().id);
+            let resource = judgement.call.as_ref().map(|call| &*call.resource().id);
+            let decision_id = id.as_str();
+            tracing::error!(alert, decision_id, resource, issuer, "a record should be looked at");
+        }
     }
 
     fn audit_id(&self, receipt: &Receipt) -> String {

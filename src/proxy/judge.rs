@@ -14,7 +14,7 @@ use super::body::{Payload, Room};
 use crate::decide::call::{self, Call};
 use crate::decide::consult::{Consulted, Question};
 use crate::decide::facts::Facts;
-use crate::decide::permit::Permit;
+use crate::decide::permit::{Ground, Permit};
 use crate::decide::{self, Decided, admit};
 use crate::facts::ledger::{Reservation, Shortfall};
 use crate::facts::replay::Fulfilled;
@@ -74,6 +74,22 @@ impl Judgement<'_> {
             consulted: Vec::new(),
             verdict: Err(denial),
         }
+    }
+
+    /// Why the call is refused, or would be.
+    fn denial(&self) -> Option<Denial> {
+        match &self.verdict {
+            Ok(permit) => match permit.ground() {
+                Ground::Granted(_) => None,
+                Ground::Observed(denial) => Some(denial),
+            },
+            Err(denial) => Some(*denial),
+        }
+    }
+
+    /// What somebody should look at it for, in a word.
+    pub fn alert(&self) -> Option<&'static str> {
+        self.fulfilled.alert.or_else(|| self.denial()?.reason.alert())
     }
 }
 

@@ -82,7 +82,11 @@ fn document(config: &Config, resource: &Resource) -> Value {
     members.insert("resource".into(), Value::from(&*resource.id));
     members.insert("authorization_servers".into(), issuers.into());
     members.insert("bearer_methods_supported".into(), json!(["header"]));
-    members.insert("authorization_details_types_supported".into(), json!(["agent_operation"]));
+    members.insert(
+        "authorization_details_types_supported".into(),
+        json!(["agent_operation", "authorization_evidence", "authorization_policy", "rego_policy"]),
+    );
+    members.insert("opgate_policy_languages_supported".into(), languages(config, resource).into());
     let scopes = scopes(resource);
     if !scopes.is_empty() {
         members.insert("scopes_supported".into(), scopes.into());
@@ -100,6 +104,13 @@ fn document(config: &Config, resource: &Resource) -> Value {
         }
     }
     Value::Object(members)
+}
+
+/// What the policies of tokens may be written in: as some issuer of the resource is trusted with.
+fn languages(config: &Config, resource: &Resource) -> Vec<&'static str> {
+    let mut issuers = resource.issuers.iter().filter_map(|index| config.issuers.get(*index));
+    let has_cedar = issuers.any(|issuer| issuer.trust.policies.cedar);
+    std::iter::once("rego").chain(has_cedar.then_some("cedar")).collect()
 }
 
 /// Every scope that some operation of the resource requires, each once, in file order.

@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
 
-use super::challenge::{Challenge, Guidance, Profile};
+use super::challenge::{Challenge, Guidance, Profile, Told};
 use super::headers::{AUDIT_ID, DECISION_ID};
 use crate::config::Resource;
 use crate::model::authentication::Demand;
@@ -345,6 +345,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_profile: Option<Profile<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rego_profile: Option<Profile<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<&'static str>,
@@ -356,8 +358,8 @@ impl Rejection<'_> {
     /// The response to the caller. `HEAD` is served by the HTTP layer, which leaves the body out.
     pub fn response(&self) -> Response<Bytes> {
         let shape = self.shape();
-        let (challenge, profile) = self.challenge(shape);
-        let (kind, body) = self.body(shape, profile);
+        let (challenge, told) = self.challenge(shape);
+        let (kind, body) = self.body(shape, told);
         let mut response = Response::new(Bytes::from(body));
         *response.status_mut() = shape.status;
         let headers = response.headers_mut();
@@ -381,8 +383,8 @@ impl Rejection<'_> {
         }
     }
 
-    /// The challenge that says what was wrong, and the profile for the body.
-    fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Profile<'_>>) {
+    /// The challenge that says what was wrong, and what the body tells again.
+    fn challenge(&self, shape: Shape) -> (Option<Challenge>, Option<Told<'_>>) {
         let Some(scheme) = self.challenged_scheme(shape) else { return (None, None) };
         let mut challenge = Challenge::of(scheme);
         if !matches!(shape.challenge, Challenged::Bare) {
@@ -413,8 +415,8 @@ impl Rejection<'_> {
         }
         match &self.guidance {
             Some(guidance) if matches!(shape.challenge, Challenged::Guided) => {
-                let (challenge, profile) = guidance.add_to(challenge);
-                (Some(challenge), profile)
+                let (challenge, told) = guidance.add_to(challenge);
+                (Some(challenge), told)
             }
             _ => (Some(challenge), None),
         }
@@ -469,7 +471,8 @@ impl Rejection<'_> {
         (!scopes.is_empty()).then_some(scopes)
     }
 
-    fn body(&self, shape: Shape, profile: Option<Profile<'_>>) -> (&'static str, Vec<u8>) {
+    fn body(&self, shape: Shape, told: Option<Told<'_>>) -> (&'static str, Vec<u8>) {
+        let (profile, legacy) = told.map_or((None, None), |told| (Some(told.profile), told.legacy));
         let is_problem = self.accept.is_some_and(wants_problem);
         let body = Body {
             decision_id: self.decision_id,
@@ -479,6 +482,7 @@ impl Rejection<'_> {
             r#in: self.misfit.map(|misfit| misfit.place.word()),
             pointer: self.misfit.map(Misfit::told),
             policy_profile: profile,
+            rego_profile: legacy,
             status: is_problem.then_some(shape.status.as_u16()),
             title: shape.status.canonical_reason().filter(|_| is_problem),
             r#type: is_problem.then_some("about:blank"),

@@ -1,5 +1,6 @@
 //! The only reader of time. Everything else is told.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::time::Timestamp;
@@ -18,4 +19,10 @@ pub fn now() -> Timestamp {
 )]
 pub fn instant() -> Instant {
     Instant::now()
+}
+
+/// How long it is since this was first asked: a watch for whoever must not look at a clock.
+pub fn watch() -> Duration {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    instant().saturating_duration_since(*FIRST.get_or_init(instant))
 }

@@ -26,6 +26,10 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const DECISION_SECONDS: [f64; 12] =
     [25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 25e-3, 100e-3, 500e-3, 2.5];
 
+/// Upper bounds of the time that a policy takes: from a few rules to all its steps.
+const POLICY_SECONDS: [f64; 10] =
+    [5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 25e-3, 100e-3];
+
 /// Upper bounds of the time that a whole call takes, streams included.
 const CALL_SECONDS: [f64; 13] =
     [1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1.0, 2.5, 10.0, 60.0];
@@ -38,6 +42,17 @@ pub struct Metrics(Arc<Inner>);
 /// what is counted stays where it belongs however the configuration changes.
 #[derive(Clone)]
 pub struct Tally(Arc<Counts>);
+
+/// A policy that was asked, and what it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyAsked {
+    /// What carries it.
+    pub carrier: &'static str,
+    /// What it was read as.
+    pub dialect: &'static str,
+    /// What it said.
+    pub result: &'static str,
+}
 
 impl fmt::Debug for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -59,6 +74,9 @@ impl Metrics {
             elsewhere: Arc::default(),
             decision_seconds: Histogram::new(DECISION_SECONDS),
             call_seconds: Histogram::new(CALL_SECONDS),
+            policy_seconds: Histogram::new(POLICY_SECONDS),
+            policies: Mutex::default(),
+            alerts: Mutex::default(),
             gauges: Mutex::default(),
         }))
     }
@@ -93,6 +111,17 @@ impl Metrics {
     pub fn finished(&self, of: &Tally, result: &'static str, took: Duration) {
         self.0.call_seconds.observe(took.as_secs_f64());
         lock(&of.0.results).entry(result).or_default().inc();
+    }
+
+    /// A policy was asked. Each label is one of a handful of fixed words, whatever tokens carry.
+    pub fn asked(&self, asked: PolicyAsked, took: Duration) {
+        self.0.policy_seconds.observe(took.as_secs_f64());
+        lock(&self.0.policies).entry(asked).or_default().inc();
+    }
+
+    /// A record was flagged for somebody to look at.
+    pub fn alerted(&self, alert: &'static str) {
+        lock(&self.0.alerts).entry(alert).or_default().inc();
     }
 
     /// A value that is read at each scrape. A gauge of the same name is replaced.
@@ -139,6 +168,9 @@ struct Inner {
     elsewhere: Arc<Counts>,
     decision_seconds: Histogram,
     call_seconds: Histogram,
+    policy_seconds: Histogram,
+    policies: Mutex<BTreeMap<PolicyAsked, Counter>>,
+    alerts: Mutex<BTreeMap<&'static str, Counter>>,
     gauges: Mutex<BTreeMap<&'static str, Arc<Gauge>>>,
 }
 
@@ -210,7 +242,7 @@ enum Reading {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Inner { decision_seconds, call_seconds, .. } = self.0.as_ref();
+        let Inner { decision_seconds, call_seconds, policy_seconds, .. } = self.0.as_ref();
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         encoder
             .encode_descriptor("opgate_build", "The running program.", None, MetricType::Info)?
@@ -228,6 +260,13 @@ impl Collector for Metrics {
             Some(&Unit::Seconds),
             MetricType::Histogram,
         )?)?;
+        policy_seconds.encode(encoder.encode_descriptor(
+            "opgate_policy",
+            "Time that one policy took to answer.",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?)?;
+        self.encode_policies(&mut encoder)?;
         self.encode_gauges(&mut encoder)?;
         encode_process(&mut encoder)
     }
@@ -262,6 +301,28 @@ impl Metrics {
                     .encode_family(&labels)?
                     .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_policies(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help =
+            "Policies that were asked, by what carries them, their language and what they said.";
+        let name = "opgate_policies_asked";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (PolicyAsked { carrier, dialect, result }, counter) in lock(&self.0.policies).iter() {
+            let labels = [("carrier", *carrier), ("dialect", *dialect), ("result", *result)];
+            family
+                .encode_family(&labels)?
+                .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
+        }
+        let help = "Records that were flagged for somebody to look at, by why.";
+        let mut family =
+            encoder.encode_descriptor("opgate_alerts", help, None, MetricType::Counter)?;
+        for (alert, counter) in lock(&self.0.alerts).iter() {
+            family
+                .encode_family(&[("alert", *alert)])?
+                .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config;
 use crate::decide::world::LocalPolicy;
-use crate::policy::engine::{self, Class, NotAdmitted, Source};
+use crate::policy::engine::{self, Class, Data, NotAdmitted, Source};
 use crate::policy::record::{MAX_SOURCE, Record};
 use crate::policy::registry::Registry;
 
@@ -15,6 +15,9 @@ use crate::policy::registry::Registry;
 const MAX_FILES: usize = 10_000;
 /// The largest file of one: the largest text, escaped, and what stands beside it.
 const MAX_FILE: usize = 2 * MAX_SOURCE;
+
+/// The largest file of data.
+const MAX_DATA: usize = 1_024 * 1_024;
 
 /// Why the operator's policies cannot be put into force.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,14 @@ pub enum PolicyError {
     /// A file is no policy.
     #[error("`{}` is not a policy: {why}", path.display())]
     NotAPolicy {
+        /// It.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A file is no data of a policy.
+    #[error("`{}` is not the data of a policy: {why}", path.display())]
+    NotData {
         /// It.
         path: PathBuf,
         /// What is wrong with it.
@@ -60,13 +71,19 @@ pub(super) fn local(policy: &config::LocalPolicy) -> Result<LocalPolicy, PolicyE
         entry_point: &policy.entry_point,
         text,
     };
-    let compiled = engine::compile(&source).map_err(|source| PolicyError::NotAdmitted {
-        path: path.clone(),
-        line: source.line,
-        source,
+    let data = policy.data.as_deref().map(data).transpose()?;
+    let compiled = engine::compile_with(&source, data.as_ref()).map_err(|source| {
+        PolicyError::NotAdmitted { path: path.clone(), line: source.line, source }
     })?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(LocalPolicy { name: name.into(), policy: compiled })
+}
+
+/// Reads what a policy of a resource finds under `data`.
+pub fn data(path: &Path) -> Result<Data, PolicyError> {
+    let why = "it is not a JSON object of at most 1 MiB, with numbers that are kept exactly";
+    let text = read_within(path, MAX_DATA)?;
+    Data::read(&text).ok_or(PolicyError::NotData { path: path.to_owned(), why })
 }
 
 /// The files of a directory of policies, in the order of their names.
@@ -116,14 +133,18 @@ pub(super) fn registry(directory: &Path) -> Result<Registry, PolicyError> {
     Ok(registry)
 }
 
-/// At most [`MAX_FILE`] bytes: a wrong path may be endless.
 fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {
+    read_within(path, MAX_FILE)
+}
+
+/// At most so many bytes: a wrong path may be endless.
+fn read_within(path: &Path, most: usize) -> Result<Vec<u8>, PolicyError> {
     let failed = |source| PolicyError::Io { path: path.to_owned(), source };
-    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    let limit = u64::try_from(most).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > MAX_FILE {
+    if bytes.len() > most {
         return Err(PolicyError::NotAPolicy { path: path.to_owned(), why: "it is too large" });
     }
     Ok(bytes)

@@ -237,15 +237,7 @@ fn an_argument_with_two_values_is_refused() {
 #[test]
 fn what_cannot_be_validated_is_a_mistake_or_a_warning_of_check() {
     let echo = Echo::start();
-    let check = |setup: &Setup| {
-        setup.write("opgate.toml", &setup.text());
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_opgate"));
-        command.args(["check", "-c"]).arg(setup.dir.path().join("opgate.toml"));
-        let output = command.output().unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(text).unwrap())
-    };
-    let (code, told) = check(&setup(&echo, SHOP, true));
+    let (code, told) = setup(&echo, SHOP, true).check();
     assert_eq!(code, Some(0), "{told}");
     for said in [
         "/paths/~1orders/get/parameters/3: is written in a way",
@@ -267,18 +259,18 @@ fn what_cannot_be_validated_is_a_mistake_or_a_warning_of_check() {
         ),
         (swap("maximum: 1000", "maximum: 1e30"), "compared exactly"),
     ] {
-        let (code, told) = check(&setup(&echo, &document, true));
+        let (code, told) = setup(&echo, &document, true).check();
         assert!(code == Some(2) && told.contains(said), "{said}: {told}");
-        assert_eq!(check(&setup(&echo, &document, false)).0, Some(0), "not looked at: {said}");
+        assert_eq!(setup(&echo, &document, false).check().0, Some(0), "not looked at: {said}");
     }
     let mut nothing = setup(&echo, SHOP, true);
     nothing.resource = "validate = true".to_owned();
     nothing.operations = Setup::new(&echo).operations;
-    let (code, told) = check(&nothing);
+    let (code, told) = nothing.check();
     assert!(code == Some(2) && told.contains("there is no document"), "{told}");
     let mut streams = setup(&echo, SHOP, true);
     streams.operations = "[[resource.operation]]\naction = \"createOrder\"\nmethod = \"POST\"\npath = \"/orders\"\nbody = \"stream\"\n".to_owned();
-    let (code, told) = check(&streams);
+    let (code, told) = streams.check();
     assert!(code == Some(2) && told.contains("is validated, and streams"), "{told}");
 }
 

@@ -1,5 +1,7 @@
 //! What a record says of a policy that was asked (`policy.md` §10).
 
+use std::time::Duration;
+
 use crate::audit::line::Members;
 
 /// The most that the name of a policy may take in a line, escapes included.
@@ -17,6 +19,8 @@ pub struct PolicyAnswer {
     pub place: Option<usize>,
     /// SHA-256 of its text.
     pub sha256: [u8; 32],
+    /// SHA-256 of its data, where it has any.
+    pub data: Option<[u8; 32]>,
     /// What it was read as: `rego.v1`, `rego.v0`, `cedar`.
     pub dialect: &'static str,
     /// The form in which it was told of the call.
@@ -27,6 +31,8 @@ pub struct PolicyAnswer {
     pub result: &'static str,
     /// The steps that it took.
     pub steps: u64,
+    /// The time that it took.
+    pub elapsed: Duration,
 }
 
 impl PolicyAnswer {
@@ -37,10 +43,14 @@ impl PolicyAnswer {
             to.number("place", super::count(place));
         }
         to.hex("sha256", &self.sha256);
+        if let Some(data) = &self.data {
+            to.hex("data_sha256", data);
+        }
         to.word("dialect", self.dialect);
         to.word("profile", self.profile);
         to.hex("input_sha256", &self.input);
         to.word("result", self.result);
         to.number("steps", self.steps);
+        to.number("us", super::micros(self.elapsed));
     }
 }

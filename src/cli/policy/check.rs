@@ -34,10 +34,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
     if files.is_empty() {
         return Err(Usage::error("there is no policy: a file whose name ends in .rego"));
     }
+    let data = args.policies.data()?;
     let mut all = Vec::new();
     for path in &files {
         let text = read(path)?;
-        all.push((path.as_path(), engine::check(&args.policies.source(&text))));
+        all.push((path.as_path(), engine::check_with(&args.policies.source(&text), data.as_ref())));
     }
     let is_bad = |found: &Found| match found {
         Err(_) => true,

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::policy::engine::{Class, Language, Source};
+use crate::cli::Usage;
+use crate::policy::engine::{Class, Data, Language, Source};
+use crate::state::policies;
 
 /// Which policies are meant, and how they will be used.
 #[derive(Debug, clap::Args)]
@@ -18,6 +20,9 @@ pub struct PolicyArgs {
     /// Who will have written them: `carried` by a token, or `local` to this gate
     #[arg(long, value_enum, default_value_t = Writer::Carried)]
     class: Writer,
+    /// What policies of this gate find under `data`: a JSON file, with `--class local`
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
     /// The rule that decides
     #[arg(long, value_name = "RULE", default_value = "allow")]
     entry_point: String,
@@ -45,6 +50,16 @@ impl PolicyArgs {
         match self.class {
             Writer::Carried => Class::Carried,
             Writer::Local => Class::Local,
+        }
+    }
+
+    fn data(&self) -> anyhow::Result<Option<Data>> {
+        match (&self.data, self.class) {
+            (None, _) => Ok(None),
+            (Some(path), Writer::Local) => Ok(Some(policies::data(path)?)),
+            (Some(_), Writer::Carried) => {
+                Err(Usage::error("policies that tokens carry see no data: say `--class local`"))
+            }
         }
     }
 

@@ -14,7 +14,9 @@ use super::{PolicyArgs, read};
 use crate::cli::output::{self, Paint, Style};
 use crate::cli::{Outcome, Usage};
 use crate::model::operation::Operation;
-use crate::policy::engine::{self, Evaluation, Failure, Input, Limits, Lines, Policy, Verdict};
+use crate::policy::engine::{
+    self, Data, Evaluation, Failure, Input, Limits, Lines, Policy, Verdict,
+};
 use crate::token::details::{self, Rule};
 
 /// `opgate policy test`
@@ -121,10 +123,11 @@ pub fn run(args: &TestArgs) -> anyhow::Result<Outcome> {
             "there is nothing to test: no file whose name ends in .rego or .json",
         ));
     }
+    let data = args.policies.data()?;
     let mut reports = Vec::new();
     for path in &files {
         let is_list = path.extension().is_some_and(|ending| ending == "json");
-        let report = if is_list { list(path) } else { policy(path, &args.policies) };
+        let report = if is_list { list(path) } else { policy(path, &args.policies, data.as_ref()) };
         reports.push((path.as_path(), report?));
     }
     let is_bad = |report: &Report| {
@@ -154,7 +157,7 @@ pub fn run(args: &TestArgs) -> anyhow::Result<Outcome> {
 }
 
 /// The cases beside one policy.
-fn policy(path: &Path, args: &PolicyArgs) -> anyhow::Result<Report> {
+fn policy(path: &Path, args: &PolicyArgs, data: Option<&Data>) -> anyhow::Result<Report> {
     let text = read(path)?;
     let beside = path.with_extension("test.toml");
     let beside: Beside = if beside.exists() {
@@ -162,7 +165,7 @@ fn policy(path: &Path, args: &PolicyArgs) -> anyhow::Result<Report> {
     } else {
         Beside { input: Map::new(), cases: Vec::new() }
     };
-    let compiled = match engine::compile(&args.source(&text)) {
+    let compiled = match engine::compile_with(&args.source(&text), data) {
         Ok(compiled) => compiled,
         Err(refused) => return Err(Usage::error(format!("{}: {refused}", path.display()))),
     };

@@ -11,6 +11,7 @@ use super::{
     Types, escaped,
 };
 use crate::model::exact::{Json, Number};
+use crate::model::json::is_exact;
 
 /// The most schemas of one document.
 const MAX_SCHEMAS: usize = 500_000;
@@ -419,23 +420,9 @@ fn chain(schemas: &Schemas, id: SchemaId, most: u8, lengths: &mut Vec<Option<u8>
 
 const INEXACT: &str = "is not a value that can be compared exactly";
 
-/// A value of the document as texts are read. Beyond 2^53 a number that is no integer of 64 bits was
-/// already rounded when the document was read.
+/// A value of the document as texts are read.
 fn exact(value: &Value) -> Option<Json> {
-    fn is_kept(value: &Value) -> bool {
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        match value {
-            Value::Number(number) => {
-                number.is_i64()
-                    || number.is_u64()
-                    || number.as_f64().is_some_and(|double| double.abs() < EXACT)
-            }
-            Value::Array(items) => items.iter().all(is_kept),
-            Value::Object(members) => members.values().all(is_kept),
-            Value::Null | Value::Bool(_) | Value::String(_) => true,
-        }
-    }
-    is_kept(value).then(|| Json::parse(value.to_string().as_bytes()).ok())?
+    is_exact(value).then(|| Json::parse(value.to_string().as_bytes()).ok())?
 }
 
 /// A pattern of ECMA-262, which JSON Schema uses, as the engine takes it, in time linear in its text.

@@ -13,7 +13,7 @@ use regorus::unstable::{
 
 use super::builtins;
 use super::reading::{self, Reading};
-use crate::policy::engine::{Because, Class, Language, NotAdmitted, Source};
+use crate::policy::engine::{Because, Class, Data, Language, NotAdmitted, Source};
 
 /// The longest text, in bytes (§5: of a policy that is referred to; what a token holds is bounded there).
 const MAX_TEXT: usize = 64 * 1_024;
@@ -67,7 +67,7 @@ pub(super) fn at(because: Because, what: impl Into<Box<str>>, span: &Span) -> No
 }
 
 /// Reads `source`, or says which rule it breaks.
-pub(super) fn admit(source: &Source<'_>) -> Result<Admitted, NotAdmitted> {
+pub(super) fn admit(source: &Source<'_>, data: Option<&Data>) -> Result<Admitted, NotAdmitted> {
     if source.text.len() > MAX_TEXT || source.text.lines().count() > MAX_LINES {
         return Err(about(Because::Size, "longer than 64 KiB or 2000 lines"));
     }
@@ -86,7 +86,12 @@ pub(super) fn admit(source: &Source<'_>) -> Result<Admitted, NotAdmitted> {
     }
     let package = package(&module)?;
     let aliases = imports(&module)?;
-    let rules = reading::read(&module, &package, &aliases)?;
+    let known: Vec<&str> =
+        data.into_iter().flat_map(Data::members).map(|(name, _)| &**name).collect();
+    if let Some(name) = package.first().filter(|name| known.contains(&name.as_str())) {
+        return Err(at(Because::Shadow, name.as_str(), &module.package.span));
+    }
+    let rules = reading::read(&module, &package, &aliases, &known)?;
     for (name, rule) in &rules {
         check(rule, source.class)
             .map_err(|refused| NotAdmitted { rule: Some(name.clone()), ..refused })?;

@@ -10,6 +10,7 @@ mod reading;
 mod value;
 mod work;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::Error;
@@ -17,7 +18,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 
 use super::engine::{
-    Because, Checked, Class, Evaluation, Failure, Input, Limits, Lines, NotAdmitted, Source,
+    Because, Checked, Class, Data, Evaluation, Failure, Input, Limits, Lines, NotAdmitted, Source,
     Verdict,
 };
 
@@ -50,16 +51,16 @@ pub(super) fn builtins(class: Class) -> impl Iterator<Item = &'static str> {
 }
 
 /// Admits and compiles `source`. A panic of the parser or the compiler refuses the text.
-pub(super) fn compile(source: &Source<'_>) -> Result<Program, NotAdmitted> {
-    let attempt = catch_unwind(AssertUnwindSafe(|| compiled(source)));
+pub(super) fn compile(source: &Source<'_>, data: Option<&Data>) -> Result<Program, NotAdmitted> {
+    let attempt = catch_unwind(AssertUnwindSafe(|| compiled(source, data)));
     attempt.unwrap_or_else(|_| Err(unusable("the engine broke on it", None)))
 }
 
 /// What an author should look at again, and the functions that are called.
-pub(super) fn lint(source: &Source<'_>) -> Result<Checked, NotAdmitted> {
+pub(super) fn lint(source: &Source<'_>, data: Option<&Data>) -> Result<Checked, NotAdmitted> {
     let attempt = catch_unwind(AssertUnwindSafe(|| {
-        compiled(source)?;
-        let admitted = admission::admit(source)?;
+        compiled(source, data)?;
+        let admitted = admission::admit(source, data)?;
         let entry_point = admitted.path.rsplit('.').next().unwrap_or_default();
         let findings = lint::lint(&admitted, entry_point);
         let builtins = admitted.builtins().into_iter().map(Into::into).collect();
@@ -73,11 +74,15 @@ fn unusable(what: impl Into<Box<str>>, line: Option<u32>) -> NotAdmitted {
     NotAdmitted { because: Because::Compile, what: what.into(), rule: None, line }
 }
 
-fn compiled(source: &Source<'_>) -> Result<Program, NotAdmitted> {
-    let admitted = admission::admit(source)?;
+fn compiled(source: &Source<'_>, data: Option<&Data>) -> Result<Program, NotAdmitted> {
+    let admitted = admission::admit(source, data)?;
     let mut engine = Engine::new();
     engine.set_rego_v0(admitted.is_v0);
     let refused = |error: Error| unusable(admission::message(&error), admission::line(&error));
+    for (name, value) in data.into_iter().flat_map(Data::members) {
+        let member = BTreeMap::from([(Value::from(name.as_str()), value::of(value))]);
+        engine.add_data(Value::from(member)).map_err(refused)?;
+    }
     engine.add_policy(NAME.to_owned(), source.text.to_owned()).map_err(refused)?;
     let called = admitted.builtins();
     for name in &called {

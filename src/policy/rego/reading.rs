@@ -51,6 +51,7 @@ pub(super) fn read(
     module: &Module,
     package: &[String],
     aliases: &[&str],
+    data: &[&str],
 ) -> Result<BTreeMap<Box<str>, Reading>, NotAdmitted> {
     let mut rules: BTreeMap<Box<str>, Reading> = BTreeMap::new();
     let mut functions = Vec::new();
@@ -75,6 +76,7 @@ pub(super) fn read(
             functions: &functions,
             package,
             aliases,
+            data,
             reading,
             comprehensions: 0,
         };
@@ -158,6 +160,8 @@ struct Walk<'a> {
     functions: &'a [String],
     package: &'a [String],
     aliases: &'a [&'a str],
+    /// The members of `data` that the operator put there.
+    data: &'a [&'a str],
     reading: &'a mut Reading,
     comprehensions: u32,
 }
@@ -359,7 +363,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// `data` is empty but for the policy itself, so a reference into it must say which rule it means.
+    /// `data` is empty but for the policy itself and what the operator put there, so a reference into it
+    /// must say which rule or member it means.
     fn reference(&mut self, expr: &Expr, depth: u32) -> Step {
         let mut path = Vec::new();
         leading(expr, &mut path);
@@ -370,6 +375,7 @@ impl Walk<'_> {
                     let rule = rule.clone();
                     self.uses(&rule);
                 }
+                _ if path.get(1).is_some_and(|name| self.data.contains(&name.as_str())) => {}
                 _ => return Err(at(Because::Data, path.join("."), expr.span())),
             }
         }

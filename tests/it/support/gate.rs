@@ -96,6 +96,15 @@ impl Setup {
         path
     }
 
+    /// What `opgate check` says of it, and how it ends.
+    pub(crate) fn check(&self) -> (Option<i32>, String) {
+        self.write("opgate.toml", &self.text());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opgate"));
+        command.args(["check", "-c"]).arg(self.dir.path().join("opgate.toml"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
     /// The file.
     pub(crate) fn text(&self) -> String {
         let Self { listen, admin, gate, limits, keys, issuer, url, upstream, id, .. } = self;
