@@ -13,6 +13,8 @@ use crate::model::time::Timestamp;
 /// Records in their order. Whoever adds or takes holds the lock of the journal.
 pub(super) struct Queue {
     pub(super) lines: Vec<u8>,
+    /// The buffer that was written last: lines go on in it when the thread takes the others.
+    spare: Vec<u8>,
     pub(super) records: usize,
     pub(super) first_seq: u64,
     pub(super) next_seq: u64,
@@ -64,6 +66,7 @@ impl Queue {
         middle.push(b',');
         Self {
             lines: Vec::new(),
+            spare: Vec::new(),
             records: 0,
             first_seq: recovered.next_seq,
             next_seq: recovered.next_seq,
@@ -113,12 +116,18 @@ impl Queue {
     pub(super) fn take(&mut self) -> Work {
         self.urgent = false;
         Work {
-            lines: std::mem::take(&mut self.lines),
+            lines: std::mem::replace(&mut self.lines, std::mem::take(&mut self.spare)),
             records: std::mem::take(&mut self.records),
             first_seq: std::mem::replace(&mut self.first_seq, self.next_seq),
             firm: std::mem::take(&mut self.firm),
             batch: std::mem::replace(&mut self.batch, Arc::new(Batch::new())),
         }
+    }
+
+    /// Takes back the buffer of a [`Work`] that is written, so that steady work allocates nothing.
+    pub(super) fn reuse(&mut self, mut lines: Vec<u8>) {
+        lines.clear();
+        self.spare = lines;
     }
 
     pub(super) fn lose(&mut self, now: Timestamp, record: &impl Body) {

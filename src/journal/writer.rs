@@ -24,8 +24,9 @@ use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
 
-/// Lines are written at the latest when so many bytes are queued.
-const FULL: usize = 64 * 1_024;
+/// Lines are written at the latest when so many bytes are queued: enough that waking the thread costs
+/// a call next to nothing.
+const FULL: usize = 256 * 1_024;
 /// Records that nobody waits for may fill the queue this many times over before they are counted
 /// instead of kept: an outcome is worth more than a refusal to begin another call.
 const NOTES: usize = 2;
@@ -493,15 +494,11 @@ impl Shared {
         }
     }
 
-    /// Gives the buffer back, so that steady work allocates nothing.
-    fn wrote(&self, mut lines: Vec<u8>) {
-        lines.clear();
+    fn wrote(&self, lines: Vec<u8>) {
         let mut queue = self.queue();
         queue.writing = None;
         queue.syncs += 1;
-        if queue.lines.is_empty() && queue.lines.capacity() < lines.capacity() {
-            queue.lines = lines;
-        }
+        queue.reuse(lines);
     }
 
     fn poison(&self, error: &io::Error) {

@@ -49,6 +49,8 @@ pub struct Order {
     pub unwanted_trailers: Unwanted,
     /// Whether the response ends when the grant does.
     pub ends_with_grant: bool,
+    /// When the call came, by the wall clock and by the other.
+    pub came: (Timestamp, Instant),
     /// What ends the call when its grant is revoked.
     pub tether: Option<Box<Tether>>,
     /// The caller's side of a switch to WebSocket, when one was asked for.
@@ -161,14 +163,12 @@ impl Open {
 pub async fn forward(
     permit: Permit,
     _receipt: &Receipt,
-    now: Timestamp,
     order: Order,
     mut account: Account,
 ) -> Result<Response<ResponseBody>, Reason> {
-    let deadline = permit
-        .ends()
-        .filter(|_| order.ends_with_grant)
-        .map(|ends| clock::instant() + ends.since(now));
+    let (now, begun) = order.came;
+    let ends = permit.ends().filter(|_| order.ends_with_grant);
+    let deadline = ends.map(|ends| begun + ends.since(now));
     let (limit, idle) = (order.body_limit, order.body_idle);
     let (body, watch) = RequestBody::of(order.body, limit, idle, order.unwanted_trailers);
     if let Some(open) = &mut account.open {

@@ -131,10 +131,10 @@ impl Handler for Gate {
         let audit_id = self.audit_id(&receipt);
         // hyper keeps room for the future of a call as long as the connection lives: the large part of
         // it comes and goes with the calls that are forwarded.
-        let forwarded = forward::forward(permit, &receipt, context.now, order, account);
+        let forwarded = forward::forward(permit, &receipt, order, account);
         let mut response = match Box::pin(forwarded).await {
             Ok(mut response) => {
-                sign(response.headers_mut(), &context.id, &audit_id);
+                sign(response.headers_mut(), &context.id, audit_id);
                 response
             }
             Err(reason) => failed(reason, &context.id, &audit_id),
@@ -413,11 +413,10 @@ fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseB
 }
 
 /// Names the decision and its record to the caller.
-fn sign(headers: &mut HeaderMap, id: &DecisionId, audit_id: &str) {
-    for (name, value) in [(DECISION_ID, id.as_str()), (AUDIT_ID, audit_id)] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+fn sign(headers: &mut HeaderMap, id: &DecisionId, audit_id: String) {
+    headers::insert(headers, DECISION_ID, id.as_str());
+    if let Ok(value) = HeaderValue::try_from(audit_id) {
+        headers.insert(AUDIT_ID, value);
     }
 }
 
@@ -480,6 +479,7 @@ impl Course {
             body_idle: config.limits.body_idle,
             unwanted_trailers: serving.unwanted_trailers(self.resource)?,
             ends_with_grant: resource.end_stream_at_expiry,
+            came: (context.now, context.begun),
             tether: None,
             upgrade: upgrade.filter(|_| self.websocket),
         })

@@ -84,14 +84,12 @@ const SPOOFABLE_PREFIXES: [&str; 7] = [
 
 /// Removes from a request what the upstream must not see.
 pub fn clean_request(headers: &mut HeaderMap, resource: &Resource, gate: &Gate) {
-    headers.remove(&resource.token_header);
-    if let Some(from) = &gate.client_certificate_header {
-        headers.remove(&from.header);
-    }
+    let certificate = gate.client_certificate_header.as_ref().map(|from| &from.header);
     let nominated = nominated(headers);
     let mut unwanted: Vec<HeaderName> = Vec::new();
     for name in headers.keys() {
-        if is_unwanted(name, resource) || nominated.contains(name) {
+        let is_own = *name == resource.token_header || Some(name) == certificate;
+        if is_own || is_unwanted(name, resource) || nominated.contains(name) {
             unwanted.push(name.clone());
         }
     }

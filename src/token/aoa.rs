@@ -103,6 +103,22 @@ pub enum Expansion {
 }
 
 impl Members {
+    /// Those of a token that has none of them.
+    pub const NONE: Self = Self {
+        authorization: None,
+        identity: None,
+        trail: Trail {
+            prompt: None,
+            operation: None,
+            shown: None,
+            expansion: None,
+            acknowledged: None,
+            interface: None,
+            proposal: None,
+            has_binding_proposal: false,
+        },
+    };
+
     /// Reads the members of a verified payload (`verification.md` step 14).
     pub fn read(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Self, Denial> {
         let authorization = names::AGENT_OPERATION_AUTHORIZATION.object(payload)?;

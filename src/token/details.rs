@@ -41,7 +41,7 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// `agent_operation`: any of these operations.
-    Operations(Vec<Allowed>),
+    Operations(Box<[Allowed]>),
     /// `authorization_policy` or its alias `rego_policy`: what a policy in a language says.
     Policy(Policy),
 }
@@ -93,7 +93,7 @@ pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
 
 const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, "authorization_details");
 
-fn operations(detail: &Map<String, Value>) -> Result<Vec<Allowed>, Denial> {
+fn operations(detail: &Map<String, Value>) -> Result<Box<[Allowed]>, Denial> {
     let Some(Value::Array(operations)) = detail.get("operations") else { return Err(MALFORMED) };
     if operations.len() > MAX_OPERATIONS {
         return Err(MALFORMED);

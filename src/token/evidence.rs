@@ -49,11 +49,11 @@ pub enum Evidenced {
     /// Nothing.
     Nothing,
     /// No confirmation, but what a client says that the person typed.
-    Prompted(Prompted),
+    Prompted(Box<Prompted>),
     /// Something that fails a check: refused wherever evidence is looked at.
     Refused(Denial),
     /// A confirmation that is good in itself.
-    Shown(Evidence),
+    Shown(Box<Evidence>),
 }
 
 /// A recorded confirmation.
@@ -126,7 +126,7 @@ pub fn verify(
     if found.is_empty() {
         let around = Around { claims, person, leeway: issuer.leeway };
         let prompted = prompt::verify(payload, around, verifier)?;
-        return Ok(prompted.map_or(Evidenced::Nothing, Evidenced::Prompted));
+        return Ok(prompted.map_or(Evidenced::Nothing, |one| Evidenced::Prompted(Box::new(one))));
     }
     let mut shown = None;
     for evidence in found {
@@ -138,7 +138,7 @@ pub fn verify(
     if let (Some(good), Some(chain)) = (&shown, delegation) {
         check_anchor(good, chain)?;
     }
-    Ok(shown.map_or(Evidenced::Nothing, Evidenced::Shown))
+    Ok(shown.map_or(Evidenced::Nothing, |one| Evidenced::Shown(Box::new(one))))
 }
 
 /// V4, which is D15: the evidence in the token is that of the consent which the chain began with. The
@@ -439,7 +439,7 @@ impl Evidenced {
     }
 
     /// The confirmation, when it is good.
-    pub const fn shown(&self) -> Option<&Evidence> {
+    pub fn shown(&self) -> Option<&Evidence> {
         match self {
             Self::Shown(evidence) => Some(evidence),
             Self::Nothing | Self::Prompted(_) | Self::Refused(_) => None,
@@ -463,7 +463,7 @@ impl Evidenced {
     }
 
     /// What a client says that the person typed, where there is no confirmation.
-    pub const fn prompted(&self) -> Option<&Prompted> {
+    pub fn prompted(&self) -> Option<&Prompted> {
         match self {
             Self::Prompted(prompted) => Some(prompted),
             Self::Nothing | Self::Refused(_) | Self::Shown(_) => None,

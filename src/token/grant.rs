@@ -29,10 +29,11 @@ pub struct Grant {
     pub(super) origin: Origin,
     pub(super) digest: [u8; 32],
     pub(super) claims: Claims,
-    pub(super) confirmation: Option<Confirmation>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) confirmation: Option<Box<Confirmation>>,
+    pub(super) entries: Box<[Entry]>,
     pub(super) boundaries: Vec<Boundary>,
-    pub(super) members: Members,
+    /// Apart where there are any: many grants are remembered, and most have none.
+    pub(super) members: Option<Box<Members>>,
     pub(super) authentication: Authentication,
     pub(super) named: Named,
     pub(super) status: Option<Reference>,
@@ -89,7 +90,7 @@ impl Grant {
             return Ok(Recheck::Stale);
         }
         let dates = self.claims.check_current(issuer, now);
-        let dates = dates.and_then(|()| self.members.check_current(issuer.leeway, now));
+        let dates = dates.and_then(|()| self.members().check_current(issuer.leeway, now));
         if let Err(denial) = dates {
             return Ok(Recheck::Ended(denial));
         }
@@ -117,8 +118,8 @@ impl Grant {
     }
 
     /// What it is bound to; `None` for a bearer token.
-    pub const fn confirmation(&self) -> Option<&Confirmation> {
-        self.confirmation.as_ref()
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_deref()
     }
 
     /// The entries that grant something, in token order.
@@ -183,8 +184,8 @@ impl Grant {
     }
 
     /// What it says of its agent, and of what the person was shown.
-    pub const fn members(&self) -> &Members {
-        &self.members
+    pub fn members(&self) -> &Members {
+        self.members.as_deref().unwrap_or(&Members::NONE)
     }
 
     /// How the person was authenticated.
@@ -194,7 +195,7 @@ impl Grant {
 
     /// When it ends, or the identity of its agent does; the leeway of its issuer included.
     pub fn ends(&self) -> Timestamp {
-        let identity = self.members.identity.as_ref().map(|identity| identity.expires);
+        let identity = self.members().identity.as_ref().map(|identity| identity.expires);
         let expires = self.claims.expires;
         identity.map_or(expires, |end| end.min(expires)).after(self.issuer.leeway)
     }

@@ -167,8 +167,8 @@ impl Set {
         if self.is_empty() {
             return None;
         }
-        named.names.iter().find_map(|name| {
-            let is_hit = self.has(name.kind, &name.value, named, now);
+        named.all().find_map(|(name, value)| {
+            let is_hit = self.has(name.kind, value, named, now);
             is_hit.then_some(Hit { kind: name.kind, inherited: name.inherited })
         })
     }
@@ -199,17 +199,20 @@ impl<'a> FromIterator<(&'a Target, Option<Timestamp>)> for Set {
     }
 }
 
-/// Everything that one verified token can be revoked by.
+/// Everything that one verified token can be revoked by. Kept for each token that is remembered, so its
+/// texts stand in one piece.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
+    text: String,
     names: Vec<Name>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Name {
     kind: Kind,
-    value: Box<str>,
     inherited: bool,
+    /// Where its text ends, which began where the one before ends.
+    end: usize,
 }
 
 impl Named {
@@ -244,12 +247,28 @@ impl Named {
             named.inherit(Kind::Agent, members.get("sub"));
             actor = members.get("act");
         }
+        named.text.shrink_to_fit();
+        named.names.shrink_to_fit();
         named
+    }
+
+    fn all(&self) -> impl Iterator<Item = (Name, &str)> {
+        let mut start = 0;
+        self.names.iter().map(move |name| {
+            let value = self.text.get(start..name.end).unwrap_or_default();
+            start = name.end;
+            (*name, value)
+        })
     }
 
     /// Adds a name that the token carries itself.
     pub fn add(&mut self, kind: Kind, value: &str) {
-        self.names.push(Name { kind, value: value.into(), inherited: false });
+        self.push(kind, false, value);
+    }
+
+    fn push(&mut self, kind: Kind, inherited: bool, value: &str) {
+        self.text.push_str(value);
+        self.names.push(Name { kind, inherited, end: self.text.len() });
     }
 
     fn add_text(&mut self, kind: Kind, value: Option<&Value>) {
@@ -261,7 +280,7 @@ impl Named {
     /// Adds a name that the token has from one of its ancestors.
     fn inherit(&mut self, kind: Kind, value: Option<&Value>) {
         if let Some(Value::String(text)) = value {
-            self.names.push(Name { kind, value: text.as_str().into(), inherited: true });
+            self.push(kind, true, text);
         }
     }
 
@@ -332,7 +351,7 @@ impl Named {
 
     /// Whether `issuer` issued the token, or signed a record of its chain.
     pub fn is_of(&self, issuer: &str) -> bool {
-        self.names.iter().any(|name| name.kind == Kind::Issuer && *name.value == *issuer)
+        self.all().any(|(name, value)| name.kind == Kind::Issuer && value == issuer)
     }
 }
 

@@ -20,7 +20,7 @@ pub enum ResponseBody {
     /// The gate's own words.
     Full(Bytes),
     /// The upstream's.
-    Forwarded(Forwarded),
+    Forwarded(Box<Forwarded>),
 }
 
 /// How a forwarded response ended.
@@ -80,7 +80,7 @@ impl ResponseBody {
         tether: Option<Box<Tether>>,
         hook: Hook,
     ) -> Self {
-        let mut forwarded = Forwarded {
+        let mut forwarded = Box::new(Forwarded {
             upstream: Some(upstream),
             idle,
             deadline,
@@ -89,7 +89,7 @@ impl ResponseBody {
             bytes: 0,
             first_byte: None,
             hook: Some(hook),
-        };
+        });
         forwarded.finish_if_ended(false);
         Self::Forwarded(forwarded)
     }
@@ -98,7 +98,8 @@ impl ResponseBody {
 impl Forwarded {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let Some(upstream) = &mut self.upstream else { return Poll::Ready(None) };
-        if self.deadline.is_some_and(|deadline| clock::instant() >= deadline) {
+        let now = clock::instant();
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
             return self.cut(Ending::Expired, Fault::Expired);
         }
         if let Some(Err(reason)) = self.tether.as_mut().map(|tether| tether.check()) {
@@ -106,7 +107,7 @@ impl Forwarded {
         }
         match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.count(&frame);
+                self.count(&frame, now);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_broken))) => self.cut(Ending::UpstreamFailed, Fault::Aborted),
@@ -138,12 +139,10 @@ impl Forwarded {
         }
     }
 
-    fn count(&mut self, frame: &Frame<Bytes>) {
+    fn count(&mut self, frame: &Frame<Bytes>, now: Instant) {
         self.pause.disarm();
         if let Some(data) = frame.data_ref() {
-            if self.first_byte.is_none() {
-                self.first_byte = Some(clock::instant());
-            }
+            self.first_byte.get_or_insert(now);
             self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         }
         self.finish_if_ended(frame.is_trailers());

@@ -304,27 +304,28 @@ async fn exchange(
     patience: Duration,
     watch: Option<&Watch>,
 ) -> Result<Response<UpstreamBody>, Exchange> {
+    let until = lease.since + patience;
     let response = match &mut lease.sender {
         LeasedSender::H1(sender) => {
-            answer(sender.try_send_request(request), patience, watch).await?
+            answer(sender.try_send_request(request), until, patience, watch).await?
         }
         LeasedSender::H2 { sender, .. } => {
-            answer(sender.try_send_request(request), patience, watch).await?
+            answer(sender.try_send_request(request), until, patience, watch).await?
         }
     };
     let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     Ok(response.map(|incoming| UpstreamBody::new(incoming, lease, upgraded)))
 }
 
-/// The head of the response within `patience`, counted from the last part of the request's body;
-/// while the caller is waited for it does not count.
+/// The head of the response before `until`, and within `patience` of the last part of the request's body;
+/// while the caller is waited for, time does not count.
 async fn answer(
     sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    mut until: Instant,
     patience: Duration,
     watch: Option<&Watch>,
 ) -> Result<Response<Incoming>, Exchange> {
     let mut sending = pin!(sending);
-    let mut until = clock::instant() + patience;
     loop {
         match tokio::time::timeout_at(until.into(), sending.as_mut()).await {
             Ok(answered) => return answered.map_err(|error| Exchange::Unsent(Box::new(error))),

@@ -74,6 +74,8 @@ pub(super) struct Lease {
     pub(super) sender: LeasedSender,
     pool: Arc<Pool>,
     born: Instant,
+    /// When it was lent.
+    pub(super) since: Instant,
     _permit: Option<OwnedSemaphorePermit>,
     _in_flight: Counted,
 }
@@ -210,17 +212,18 @@ pub(super) async fn lease(
     };
     let now = clock::instant();
     let reused = if fresh { None } else { pool.take(now) };
-    let (sender, born) = if let Some(idle) = reused {
-        (LeasedSender::H1(idle.sender), idle.born)
+    let (sender, born, since) = if let Some(idle) = reused {
+        (LeasedSender::H1(idle.sender), idle.born, now)
     } else {
         pool.make_room();
         // To connect is rare and takes much room, so it takes none in the call's future.
         match Box::pin(pool.connect()).await? {
-            Sender::H1(sender) => (LeasedSender::H1(sender), now),
+            Sender::H1(sender) => (LeasedSender::H1(sender), now, clock::instant()),
             Sender::H2(..) => return Err(Denied::Unreachable(DialError::Protocol)),
         }
     };
-    Ok(Lease { sender, pool: Arc::clone(pool), born, _permit: Some(permit), _in_flight: in_flight })
+    let pool = Arc::clone(pool);
+    Ok(Lease { sender, pool, born, since, _permit: Some(permit), _in_flight: in_flight })
 }
 
 async fn wait_for_slot(pool: &Pool, patience: Duration) -> Result<OwnedSemaphorePermit, Denied> {
@@ -267,6 +270,7 @@ fn share(pool: &Arc<Pool>) -> Option<Lease> {
         sender: LeasedSender::H2 { sender: one.sender.clone(), _stream: stream },
         pool: Arc::clone(pool),
         born: one.born,
+        since: now,
         _permit: None,
         _in_flight: Counted::new(&pool.in_flight),
     })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Uri, Version};
@@ -67,7 +68,7 @@ impl Target {
             bytes.push(b'/');
         }
         bytes.extend_from_slice(path.as_bytes());
-        let path = PathAndQuery::from_maybe_shared(bytes)?;
+        let path = PathAndQuery::from_maybe_shared(Bytes::from(bytes))?;
         if self.pool.dialer().http2 {
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(self.scheme.clone());
