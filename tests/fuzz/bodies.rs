@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use opgate::cli::keys::SigningKey;
+use opgate::decide::binding::Binding;
 use opgate::facts::revocation::Revocations;
 use opgate::journal::recovery::recover;
 use opgate::model::json;
@@ -15,21 +16,23 @@ use opgate::model::time::Timestamp;
 use opgate::operation::head::{Head, Transport};
 use opgate::operation::path::CanonicalPath;
 use opgate::policy::engine::{self, Class, Input, Language, Limits, Source as Policy, Verdict};
+use opgate::policy::record::Record;
 use opgate::proxy::framing::{Bounds, Framing};
 use opgate::runtime::signal::Signal;
+use opgate::token::certificate;
 use opgate::token::detached::{Check, Detached};
 use opgate::token::dpop;
 use opgate::token::extract::extract;
 use opgate::token::feed::Feed;
-use opgate::token::introspection::{self, Answer};
+use opgate::token::introspection::{self, Answer, Introspected};
 use opgate::token::keys::KeySet;
-use opgate::token::signers::IssuerAlone;
+use opgate::token::signers::{Role, Signers, Trusted};
 use opgate::token::status::StatusList;
 use opgate::token::target::Target;
 use opgate::token::trust::{Algorithm, Issuer};
-use opgate::token::verify::Unverified;
+use opgate::token::verify::{Halt, Unverified, introspected};
 use opgate::token::workload::{self, Identity, TrustDomain, UnverifiedIdentity};
-use opgate::token::{jcs, status};
+use opgate::token::{date, jcs, status};
 use serde_json::{Map, Value};
 
 /// A path is canonical or refused; what is canonical has no hidden segment. And a stream of bytes is
@@ -170,6 +173,15 @@ impl Signer {
     }
 }
 
+/// Everybody is trusted, with the one key: whatever is signed is read to its end.
+struct Everybody;
+
+impl Signers for Everybody {
+    fn find(&self, _: Role, _: &str) -> Result<Option<Trusted<'_>>, Halt> {
+        Ok(Some(Trusted { algorithms: &Algorithm::ALL, keys: &SIGNER.keys, newer: None }))
+    }
+}
+
 fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice(bytes).ok()
 }
@@ -187,9 +199,57 @@ pub(crate) fn signed_token(bytes: &[u8]) {
         let token = SIGNER.sign(kind, &payload);
         let Ok(read) = Unverified::read(Presented::new(&token), [0; 32]) else { continue };
         let Signer { issuer, keys, .. } = &*SIGNER;
-        let alone = IssuerAlone { issuer, keys };
-        if let Ok(grant) = read.verify(issuer, keys, &alone, NOW) {
+        if let Ok(grant) = read.verify(issuer, keys, &Everybody, NOW) {
             assert!(grant.ends() > NOW);
+        }
+    }
+}
+
+/// What an issuer says of an opaque token becomes a grant or is refused; and what it says of evidence that
+/// a token only names is evidence of that name, or none.
+pub(crate) fn introspected_token(bytes: &[u8]) {
+    let Some(members) = object(bytes) else { return };
+    let Signer { issuer, keys, .. } = &*SIGNER;
+    let answer = Introspected { answer: Answer::Active(members.clone()), asked: NOW, until: NOW };
+    if let Ok(grant) = introspected(&answer, issuer, [0; 32], &Everybody, NOW) {
+        assert!(grant.ends() > NOW);
+    }
+    let token = r#"{"iss":"https://as.test","sub":"u","aud":"https://tools.test/shop","jti":"j",
+        "iat":1790000000,"exp":1790000300,"evidence_ref":"e"}"#;
+    let token = SIGNER.sign("at+jwt", token.as_bytes());
+    let token = Unverified::read(Presented::new(&token), [0; 32]).expect("a token");
+    let grant = token.verify(issuer, keys, &Everybody, NOW).expect("a good one");
+    if let Ok(told) = token.told(&grant, &members, &Everybody)
+        && let Some(evidence) = told.shown()
+    {
+        assert_eq!(evidence.id.as_deref(), Some("e"));
+    }
+}
+
+/// A credential for what a person typed is good or wrong, with the fuzzer's key or without.
+pub(crate) fn prompt_credential(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for credential in [&*text, &SIGNER.sign("JWT", bytes), &SIGNER.sign("vc+jwt", bytes)] {
+        let evidence =
+            serde_json::json!({ "evidence": { "source_prompt_credential": credential } });
+        signed_token(evidence.to_string().as_bytes());
+    }
+}
+
+/// What is shown of a caller beside the token, and what is fetched about a token: each is read or refused.
+pub(crate) fn companion(bytes: &[u8]) {
+    drop(certificate::read(bytes, true));
+    drop(Binding::read(bytes, "urn:uuid:1"));
+    drop(Record::read(bytes, false, None));
+    drop(Record::read(bytes, true, Some("p")));
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(moment) = date::rfc3339(text) {
+        assert_eq!(date::rfc3339(&moment.to_string()), Some(moment));
+    }
+    let field = format!(":{}:", base64::prelude::BASE64_STANDARD.encode(bytes));
+    for field in [text, &field] {
+        if let Some(der) = certificate::forwarded(field) {
+            drop(certificate::read(&der, true));
         }
     }
 }

@@ -85,7 +85,11 @@ const NAMES: &str = "iss sub aud exp iat nbf jti scope act cnf status status_lis
     active revocations until authorization_details type operations action method path \
     locations policy language content policy_ref hash id delegation_chain delegator_id \
     delegatee_id as_id delegation_timestamp as_signature agent_operation_authorization \
-    policy_id agent_identity evidence htm htu ath nonce jwk wth oth tth aoat cnf";
+    policy_id agent_identity evidence htm htu ath nonce jwk wth oth tth aoat cnf \
+    evidence_details evidence_ref audit_trail user_confirmation user_confirmation_record \
+    displayed_content user_action timestamp source_prompt_credential issuer issued_to expires \
+    delegator_jti delegator_agent_identity credentialSubject prompt issuanceDate expirationDate \
+    token_type client_id policy_content bindingInstanceId userIdentity workloadIdentity expiresAt";
 
 /// JSON whose members have the names that are looked for, with values of every kind.
 fn json() -> impl Strategy<Value = Value> {
@@ -120,7 +124,59 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Members of a confirmation and of a credential, of which those that are left alone are right.
+fn evidence() -> impl Strategy<Value = Value> {
+    let good = serde_json::json!({
+        "id": "e", "iss": "https://as.test", "issuer": "https://as.test", "sub": "u", "jti": "v",
+        "iat": 1_789_999_990, "exp": 1_790_000_300, "type": "VerifiableCredential",
+        "issuanceDate": "2026-09-21T14:12:20Z", "expirationDate": "2026-09-21T14:23:20Z",
+        "credentialSubject": {"type": "UserInputEvidence", "prompt": "p",
+            "timestamp": "2026-09-21T14:12:20Z"},
+        "user_confirmation_record": {"displayed_content": "x", "user_action": "pin_entry",
+            "timestamp": 1_789_999_990},
+    });
+    let names: Vec<String> = good.as_object().unwrap().keys().cloned().collect();
+    let changes = prop::collection::vec((prop::sample::select(names), json()), 0..3);
+    changes.prop_map(move |changes| {
+        let mut members = good.clone();
+        for (name, value) in changes {
+            members[name] = value;
+        }
+        members
+    })
+}
+
+/// Every fuzz target is one of these bodies, has its program, and is in the list that is built.
+#[test]
+fn every_body_has_its_target() {
+    let bodies = include_str!("../fuzz/bodies.rs");
+    let list = include_str!("../fuzz/Cargo.toml");
+    let bodies = bodies.lines().filter_map(|line| line.strip_prefix("pub(crate) fn "));
+    let mut count = 0;
+    for name in bodies.map(|rest| rest.split('(').next().unwrap()) {
+        let path = format!("fuzz_targets/{name}.rs");
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(&path);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("no {path}"));
+        assert!(text.contains(&format!("bodies::{name}(bytes)")), "{path}");
+        assert!(list.contains(&format!("name = \"{name}\"\npath = \"{path}\"")), "{name}");
+        let calls = include_str!("fuzzing.rs").matches(&format!("bodies::{name}(")).count();
+        assert!(calls > 0, "{name} is not called with generated input");
+        count += 1;
+    }
+    assert_eq!(count, list.matches("[[bin]]").count());
+}
+
 proptest! {
+    #[test]
+    fn no_evidence_that_is_nearly_right_breaks_its_reader(members in evidence()) {
+        let bytes = members.to_string().into_bytes();
+        bodies::prompt_credential(&bytes);
+        let answer = serde_json::json!({"evidence": members, "sub": "u", "aud": "x"});
+        bodies::introspected_token(answer.to_string().as_bytes());
+        let token = serde_json::json!({"evidence": members});
+        bodies::signed_token(token.to_string().as_bytes());
+    }
+
     #[test]
     fn no_input_breaks_a_parser(bytes in input()) {
         bodies::request_target(&bytes);
@@ -133,6 +189,8 @@ proptest! {
         bodies::detached_signature(&bytes);
         bodies::possession_proof(&bytes);
         bodies::workload_proof(&bytes);
+        bodies::prompt_credential(&bytes);
+        bodies::companion(&bytes);
     }
 
     #[test]
@@ -143,6 +201,9 @@ proptest! {
         bodies::workload_proof(&bytes);
         bodies::issuer_document(&bytes);
         bodies::canonical_json(&bytes);
+        bodies::introspected_token(&bytes);
+        bodies::prompt_credential(&bytes);
+        bodies::companion(&bytes);
     }
 
     #[test]
