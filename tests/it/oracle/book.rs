@@ -15,6 +15,7 @@ use super::{chain, json, members, proof};
 pub(super) type Told = (u16, &'static str);
 
 pub(super) const OK: Told = (200, "");
+pub(super) const INVALID_REQUEST: Told = (400, "invalid_request");
 pub(super) const INVALID_TOKEN: Told = (401, "invalid_token");
 pub(super) const INVALID_CHAIN: Told = (401, "invalid_delegation_chain");
 const INSUFFICIENT_SCOPE: Told = (403, "insufficient_scope");
@@ -32,6 +33,10 @@ pub(super) struct Asked {
     pub(super) authorization: Vec<String>,
     /// The lines of `DPoP`.
     pub(super) proofs: Vec<String>,
+    /// The lines of `Workload-Identity-Token`, of which there is one at most.
+    pub(super) identities: Vec<String>,
+    /// The lines of `Workload-Proof-Token`, of which there is one at most.
+    pub(super) workload_proofs: Vec<String>,
 }
 
 /// What the book says of a request at `now`, in microseconds.
@@ -84,8 +89,9 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     check_audience(&claims, resource)?;
     proof::check_status(&claims, at)?;
     chain::check_evidence(&shown, operation.evidence, issuer.leeway, now)?;
-    proof::check(asked, scheme, &token, bound.as_ref(), resource, now)?;
-    check_presenter(&claims, &delegation, scheme, resource)?;
+    let proving = proof::Proving { asked, scheme, token: &token, resource, keys, now };
+    let workload = proof::check(&proving, bound.as_ref())?;
+    check_presenter(&claims, &delegation, scheme, workload.as_deref(), resource)?;
     authorize(&claims, resource, operation, &asked.method, &path, &boundaries, &grants)?;
     // Last: whoever is told to ask the person again must lack nothing else.
     if chain::suffices(&shown, operation.evidence, now) {
@@ -95,19 +101,25 @@ fn decide(asked: &Asked, keys: &[Vec<Key>], now: u64) -> Step<()> {
     }
 }
 
-/// D17 (`delegation.md` §5): who proved the key that the token is bound to is whom the server meant; a
-/// bearer is nobody. The tokens of an issuer with chains live 15 minutes at most.
+/// D17 (`delegation.md` §5): a workload is the last agent, where agents are named; who proved the key that
+/// the token is bound to is whom the server meant; a bearer is nobody. The tokens of an issuer with chains live 15 minutes at most.
 fn check_presenter(
     claims: &Map<String, Value>,
     delegation: &Chain,
     scheme: Scheme,
+    workload: Option<&str>,
     resource: &Resource,
 ) -> Step<()> {
     if delegation.length == 0 {
         let is_missing = resource.require_chain && claims.contains_key("act");
         return if is_missing { Err(INVALID_CHAIN) } else { Ok(()) };
     }
-    if scheme == Scheme::Dpop || resource.allow_bearer_delegation {
+    if let (Some(workload), Some(agent)) = (workload, &delegation.delegatee)
+        && workload != agent
+    {
+        return Err(INVALID_TOKEN);
+    }
+    if scheme == Scheme::Dpop || workload.is_some() || resource.allow_bearer_delegation {
         Ok(())
     } else {
         Err(INVALID_TOKEN)

@@ -3,8 +3,8 @@
 use serde_json::{Map, Number, Value};
 
 use super::book::{INVALID_CHAIN, INVALID_TOKEN, Step, Told, UNAVAILABLE, bytes, date, string};
-use super::setting::{Evidence, ISSUERS, Issuer, Key, Resource};
-use super::{json, members};
+use super::setting::{AGENTS, Evidence, ISSUERS, Issuer, Key, Resource};
+use super::{json, members, prompt, tokens};
 
 /// §3: what the signatures of a record are over.
 pub(super) const SIGNED: [&str; 8] = [
@@ -25,9 +25,11 @@ pub(super) struct Chain {
     pub(super) length: usize,
     /// What comes of the policies among them, which must all allow: the oldest first.
     pub(super) policies: Vec<Told>,
-    root_evidence: Option<String>,
+    /// Whom the last agent delegated to, where the records name agents.
+    pub(super) delegatee: Option<String>,
+    pub(super) root_evidence: Option<String>,
     /// Who recorded the first delegation.
-    origin: Option<String>,
+    pub(super) origin: Option<String>,
 }
 
 /// Whose keys are known to the call.
@@ -40,7 +42,7 @@ pub(super) struct Signers<'a> {
 
 /// What came of a signature.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Bad,
     Good,
 }
@@ -53,7 +55,7 @@ impl Signers<'_> {
     }
 
     /// §3 of `delegation.md`: a detached JWS by one of the keys of the server.
-    fn check(&self, name: &str, signature: &str, payload: Option<&str>) -> Step<Found> {
+    pub(super) fn check(&self, name: &str, signature: &str, payload: Option<&str>) -> Step<Found> {
         let Some(at) = self.place(name) else { return Ok(Found::Bad) };
         if ISSUERS[at].away {
             return Err(UNAVAILABLE);
@@ -105,6 +107,9 @@ pub(super) fn check_chain(claims: &Map<String, Value>, signers: Signers<'_>) -> 
     if records.len() != claims["delegation_chain"].as_array().unwrap().len() {
         return Err(INVALID_CHAIN);
     }
+    if records[0].contains_key("delegator_jti") {
+        return tokens::check(claims, &records, signers);
+    }
     check_shapes(&records)?;
     check_parties(claims, &records)?;
     check_servers(&records, signers)?;
@@ -122,6 +127,7 @@ pub(super) fn check_chain(claims: &Map<String, Value>, signers: Signers<'_>) -> 
     let policies = records.iter().rev().filter_map(|one| one.get("delegated_policy")?.as_object());
     Ok(Chain {
         length: records.len(),
+        delegatee: string(records[0], "delegatee_id").map(str::to_owned),
         policies: policies.map(members::told_of_policy).collect(),
         root_evidence: root_evidence.map(str::to_owned),
         origin: string(records[records.len() - 1], "as_id").map(str::to_owned),
@@ -235,6 +241,10 @@ fn check_times(
 ) -> Step<()> {
     let times: Vec<f64> =
         records.iter().map(|one| seconds(one.get("delegation_timestamp")).unwrap()).collect();
+    check_order(claims, &times, issuer)
+}
+
+pub(super) fn check_order(claims: &Map<String, Value>, times: &[f64], issuer: &Issuer) -> Step<()> {
     let issued = date(claims, "iat", issuer)?.unwrap();
     let is_ordered = times.windows(2).all(|pair| pair[0] >= pair[1]);
     let oldest = date_of(times[times.len() - 1]);
@@ -249,7 +259,7 @@ fn date_of(seconds: f64) -> u64 {
     format!("{:.0}", seconds.floor()).parse().unwrap()
 }
 
-/// D11; and D12 as far as no agent's key is known here: a signature that is there must be one.
+/// D11, and D12.
 fn check_signatures(record: &Map<String, Value>, signers: Signers<'_>) -> Step<()> {
     let kept = record.iter().filter(|(name, _)| SIGNED.contains(&name.as_str()));
     let payload = canonical(&Value::Object(kept.map(|(n, v)| (n.clone(), v.clone())).collect()));
@@ -259,9 +269,37 @@ fn check_signatures(record: &Map<String, Value>, signers: Signers<'_>) -> Step<(
         return Err(INVALID_CHAIN);
     }
     match string(record, "delegator_signature") {
-        Some(text) if detached(text).is_none() => Err(INVALID_CHAIN),
-        _ => Ok(()),
+        Some(text) => check_agent(record, text, payload.as_deref(), &signers.keys[AGENTS]),
+        None => Ok(()),
     }
+}
+
+/// D12 and §6: a signature must be one, and verify wherever the key that it names is known for this agent.
+/// The directory knows the agents of its own scheme and authority, each by its id.
+fn check_agent(
+    record: &Map<String, Value>,
+    text: &str,
+    payload: Option<&str>,
+    keys: &[Key],
+) -> Step<()> {
+    let (head, header, signature) = detached(text).ok_or(INVALID_CHAIN)?;
+    let agent = string(record, "delegator_id").unwrap();
+    if !agent.starts_with("wit://a.test/") {
+        return Ok(());
+    }
+    let algorithm = string(&header, "alg").unwrap_or_default();
+    let plain = if algorithm == "Ed25519" { "EdDSA" } else { algorithm };
+    if !["ES256", "ES384", "EdDSA", "PS256", "RS256"].contains(&plain) {
+        return Err(INVALID_CHAIN);
+    }
+    let kid = string(&header, "kid");
+    let own = |key: &&Key| key.kid == agent && kid.is_none_or(|kid| key.kid == kid);
+    let fitting: Vec<&Key> = keys.iter().filter(own).filter(|key| key.fits(algorithm)).collect();
+    let payload = crate::support::issuer::b64(payload.unwrap_or_default().as_bytes());
+    let input = format!("{head}.{payload}");
+    let is_good = |key: &&Key| key.verifies(algorithm, input.as_bytes(), &signature);
+    let is_unverifiable = fitting.is_empty();
+    if is_unverifiable || fitting.iter().any(is_good) { Ok(()) } else { Err(INVALID_CHAIN) }
 }
 
 /// A detached JWS: its header as it stands and read, and its signature. Whatever else it holds, another
@@ -309,6 +347,15 @@ pub(super) enum Shown {
     Wrong,
     /// When, and by which act.
     Confirmed(u64, String),
+    /// A prompt that a client vouches for: when it was typed and when that ends, in microseconds.
+    Typed {
+        typed: i128,
+        ends: i128,
+    },
+    /// A prompt that nobody here can read.
+    Sealed,
+    /// A prompt that is wrong in itself.
+    Untrue,
 }
 
 /// V1, V2, V5, V3 as far as `iat` goes, and V4.
@@ -318,6 +365,9 @@ pub(super) fn read_evidence(
     signers: Signers<'_>,
 ) -> Step<Shown> {
     let Some(found) = places(claims) else { return Ok(Shown::Wrong) };
+    if found.is_empty() {
+        return prompt::read(claims, signers);
+    }
     let mut shown = Shown::Nothing;
     let mut id = None;
     for evidence in found {
@@ -329,7 +379,7 @@ pub(super) fn read_evidence(
     }
     // V4, which D15 sharpens: the first record names the evidence whenever there is any.
     let is_anchored = id.is_none() || chain.root_evidence.as_deref() == id;
-    if chain.length > 0 && !is_anchored { Err(INVALID_CHAIN) } else { Ok(shown) }
+    if chain.delegatee.is_some() && !is_anchored { Err(INVALID_CHAIN) } else { Ok(shown) }
 }
 
 /// The evidence objects of the token (§1), which must be one and the same. `None` where one is none.
@@ -452,6 +502,12 @@ pub(super) fn check_evidence(shown: &Shown, wanted: Evidence, leeway: u64, now: 
         _ if wanted == Evidence::Ignored => Ok(()),
         Shown::Wrong => Err(INVALID_TOKEN),
         Shown::Confirmed(at, _) if *at * 1_000_000 > now + leeway * 1_000_000 => Err(INVALID_TOKEN),
+        // A prompt can be wrong where it would count.
+        Shown::Untrue if matches!(wanted, Evidence::RequiredOrTyped(_)) => Err(INVALID_TOKEN),
+        Shown::Typed { ends, .. } if matches!(wanted, Evidence::RequiredOrTyped(_)) => {
+            let is_over = i128::from(now) >= ends + i128::from(leeway) * 1_000_000;
+            if is_over { Err(INVALID_TOKEN) } else { Ok(()) }
+        }
         _ => Ok(()),
     }
 }
@@ -459,10 +515,14 @@ pub(super) fn check_evidence(shown: &Shown, wanted: Evidence, leeway: u64, now: 
 /// V6, V7 and V9: whether it is what the operation demands.
 pub(super) fn suffices(shown: &Shown, wanted: Evidence, now: u64) -> bool {
     match (wanted, shown) {
-        (Evidence::Required(oldest), Shown::Confirmed(at, act)) => {
-            act != "implicit_consent" && *at * 1_000_000 + oldest * 1_000_000 >= now
+        (Evidence::RequiredOrTyped(oldest), Shown::Typed { typed, .. }) => {
+            typed + i128::from(oldest) * 1_000_000 >= i128::from(now)
         }
-        (Evidence::Required(_), _) => false,
+        (
+            Evidence::Required(oldest) | Evidence::RequiredOrTyped(oldest),
+            Shown::Confirmed(at, act),
+        ) => act != "implicit_consent" && *at * 1_000_000 + oldest * 1_000_000 >= now,
+        (Evidence::Required(_) | Evidence::RequiredOrTyped(_), _) => false,
         _ => true,
     }
 }

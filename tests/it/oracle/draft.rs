@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::book::Asked;
 use super::hops::{self, HOPS, Hops, Proof};
 use super::setting::{ISSUERS, PAIRS, RESOURCES, STRANGER};
+use super::workload;
 use crate::support::issuer::{b64, hs256, jws};
 
 /// Seconds; the time of every call.
@@ -30,6 +31,8 @@ pub(super) struct Draft {
     pub(super) hops: Hops,
     /// What is shown beside the token.
     pub(super) proof: Option<Proof>,
+    /// What the workload that presents it shows.
+    pub(super) workload: Option<workload::Shown>,
 }
 
 /// A change to the JSON of header or payload before it is signed.
@@ -126,6 +129,7 @@ pub(super) fn good((place, target, key): Choice) -> Draft {
         lines: vec!["Bearer {}".to_owned()],
         hops: Hops::default(),
         proof: None,
+        workload: None,
     };
     if issuer == HOPS {
         hops::delegate(&mut draft, key, resource == 3);
@@ -156,7 +160,11 @@ impl Draft {
         for wire in &self.wires {
             token = rewired(&token, *wire);
         }
+        let shown = self.workload.as_ref().map(|shown| shown.finish(&token));
+        let (identities, workload_proofs) = shown.unwrap_or_default();
         Asked {
+            identities,
+            workload_proofs,
             method: self.method.to_owned(),
             path: self.path.clone(),
             query: self.query.map(str::to_owned),

@@ -7,8 +7,10 @@ use super::book::string;
 use super::chain::{SIGNED, canonical};
 use super::change::{Change, pick, remove};
 use super::draft::{Draft, NOW, Wire, rewired};
+use super::prompt::{self, Prompt};
 use super::proof::LIST_URI;
-use super::setting::{HOLDERS, ISSUERS, PAIRS, STRANGER};
+use super::setting::{AGENTS, HOLDERS, ISSUERS, PAIRS, STRANGER};
+use super::{tokens, workload};
 use crate::support::Key;
 use crate::support::issuer::{b64, jws};
 use crate::support::proof::{hash, public, thumbprint};
@@ -21,11 +23,17 @@ const EVIDENCE: &str = "urn:uuid:5f0c7a52-0001";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hops {
     /// With whose key a record is signed, by its place; that of its `as_id` where nothing is said.
-    signers: Vec<(usize, (usize, usize))>,
+    pub(super) signers: Vec<(usize, (usize, usize))>,
     /// The header of the signatures of records, `alg` and `kid` of the key where they are not set.
     head: Value,
     /// Members that are set after a record was signed.
-    after: Vec<(usize, &'static str, Value)>,
+    pub(super) after: Vec<(usize, &'static str, Value)>,
+    /// With whose key an agent signs a record too, by its place, and the header of that signature.
+    agents: Vec<(usize, (usize, usize), Value)>,
+    /// Whether the records of tokens are signed as a whole JWS.
+    pub(super) is_compact: bool,
+    /// What stands in place of evidence.
+    pub(super) prompt: Option<Prompt>,
     evidence_signer: Option<(usize, usize)>,
     evidence_head: Value,
     evidence_after: Vec<(&'static str, Value)>,
@@ -93,7 +101,8 @@ pub(super) fn delegate(draft: &mut Draft, form: usize, is_bound: bool) {
             "timestamp": NOW - 60},
     });
     draft.payload["authorization_details"] = json!([
-        {"type": "agent_operation", "operations": [{"action": "look"}, {"action": "change"}]},
+        {"type": "agent_operation",
+            "operations": [{"action": "look"}, {"action": "change"}, {"action": "tell"}]},
     ]);
     if is_bound {
         bind(draft, form);
@@ -128,19 +137,27 @@ pub(super) fn sign(payload: &mut Value, hops: &Hops) {
     }
     if let Some(evidence) = payload.get_mut("evidence") {
         sign_evidence(evidence, hops);
+        if let Some(prompt) = &hops.prompt {
+            set(evidence, "source_prompt_credential", json!(prompt.finish()));
+        }
     }
 }
 
 fn sign_record(record: &mut Value, at: usize, hops: &Hops) {
     let Some(members) = record.as_object() else { return };
-    if !members.contains_key("as_signature") {
+    let said = hops.signers.iter().find(|(place, _)| *place == at).map(|(_, key)| *key);
+    if members.contains_key("delegator_jti") && !members.contains_key("delegator_id") {
+        record["as_signature"] = tokens::sign(members, said.unwrap_or((HOPS, 0)), hops.is_compact);
+    } else if !members.contains_key("as_signature") {
         let mut kept = members.clone();
         kept.retain(|name, _| SIGNED.contains(&name.as_str()));
         let named = string(members, "as_id");
         let own = ISSUERS.iter().position(|issuer| Some(issuer.id) == named).unwrap_or(HOPS);
-        let said = hops.signers.iter().find(|(place, _)| *place == at).map(|(_, key)| *key);
-        record["as_signature"] =
-            detached(&Value::Object(kept), said.unwrap_or((own, 0)), &hops.head);
+        let kept = Value::Object(kept);
+        record["as_signature"] = detached(&kept, said.unwrap_or((own, 0)), &hops.head);
+        for (_, key, head) in hops.agents.iter().filter(|(place, ..)| *place == at) {
+            record["delegator_signature"] = detached(&kept, *key, head);
+        }
     }
     for (_, name, value) in hops.after.iter().filter(|(place, ..)| *place == at) {
         record[*name] = value.clone();
@@ -160,7 +177,7 @@ fn sign_evidence(evidence: &mut Value, hops: &Hops) {
     }
 }
 
-fn detached(value: &Value, (owner, key): (usize, usize), head: &Value) -> Value {
+pub(super) fn detached(value: &Value, (owner, key): (usize, usize), head: &Value) -> Value {
     let pair: &Key = &PAIRS[owner][key % PAIRS[owner].len()];
     let mut header = if head.is_object() { head.clone() } else { json!({}) };
     for (name, own) in [("alg", pair.alg()), ("kid", &*pair.kid)] {
@@ -188,13 +205,13 @@ pub(super) fn list(lst: &str) -> String {
 }
 
 /// Sets a member of what is an object.
-fn set(object: &mut Value, name: &str, value: Value) {
+pub(super) fn set(object: &mut Value, name: &str, value: Value) {
     if let Some(members) = object.as_object_mut() {
         members.insert(name.to_owned(), value);
     }
 }
 
-fn records(draft: &mut Draft) -> Option<&mut Vec<Value>> {
+pub(super) fn records(draft: &mut Draft) -> Option<&mut Vec<Value>> {
     draft.payload.get_mut("delegation_chain")?.as_array_mut()
 }
 
@@ -295,7 +312,7 @@ fn inner_head(n: usize) -> Value {
 }
 
 /// Whose key.
-fn inner_signer(n: usize) -> (usize, usize) {
+pub(super) fn inner_signer(n: usize) -> (usize, usize) {
     pick(
         &[
             (HOPS, 0),
@@ -312,7 +329,36 @@ fn inner_signer(n: usize) -> (usize, usize) {
     )
 }
 
-pub(super) const DELEGATED: &[(&str, Change)] = &[
+/// Every change to what a delegated token carries, and to what is shown beside it.
+pub(super) fn carried() -> impl Iterator<Item = (&'static str, Change)> {
+    let more = tokens::CHAINS.iter().chain(prompt::PROMPTS).chain(workload::WORKLOADS);
+    DELEGATED.iter().chain(more).copied()
+}
+
+const DELEGATED: &[(&str, Change)] = &[
+    ("an agent's own signature", |d, n| {
+        // The agents of the records are the second and the first of the directory, in this order.
+        let own = (AGENTS, 1 - n % 2);
+        let keys = [own, (AGENTS, n % 2), (AGENTS, 2), (STRANGER, 0), (STRANGER, 2)];
+        let id = ["wit://a.test/1", "wit://a.test/0"][n % 2];
+        let heads = [
+            json!({}),
+            json!({"kid": id}),
+            json!({"kid": null}),
+            json!({"kid": "unknown"}),
+            json!({"alg": "HS256"}),
+            json!({"alg": "ES384", "kid": id}),
+            json!({"b64": true}),
+            json!({"crit": ["x"]}),
+        ];
+        let (key, head) = (pick(&keys, n / 2), pick(&heads, n / 10));
+        d.hops.agents.push((n % 2, key, head));
+    }),
+    ("an agent's own signature over what was changed since", |d, n| {
+        d.hops.agents.push((n % 2, (AGENTS, 1 - n % 2), json!({})));
+        let (name, value) = record_member(n / 2);
+        d.hops.after.push((n % 2, name, value));
+    }),
     ("a member of a record", |d, n| {
         let (name, value) = record_member(n / 2);
         if let Some(record) = records(d).and_then(|records| records.get_mut(n % 2)) {

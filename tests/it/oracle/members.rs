@@ -37,7 +37,7 @@ pub(super) fn registered_policies(
 }
 
 /// A member in either spelling; in both only with one value (`tokens.md` §4).
-fn either<'a>(members: &'a Map<String, Value>, snake: &str) -> Step<Option<&'a Value>> {
+pub(super) fn either<'a>(members: &'a Map<String, Value>, snake: &str) -> Step<Option<&'a Value>> {
     let mut camel = String::new();
     let mut after_line = false;
     for c in snake.chars() {
@@ -55,7 +55,10 @@ fn either<'a>(members: &'a Map<String, Value>, snake: &str) -> Step<Option<&'a V
     }
 }
 
-fn object<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a Map<String, Value>>> {
+pub(super) fn object<'a>(
+    members: &'a Map<String, Value>,
+    name: &str,
+) -> Step<Option<&'a Map<String, Value>>> {
     match either(members, name)? {
         None => Ok(None),
         Some(value) => value.as_object().map(Some).ok_or(INVALID_TOKEN),
@@ -63,7 +66,7 @@ fn object<'a>(members: &'a Map<String, Value>, name: &str) -> Step<Option<&'a Ma
 }
 
 /// Text of at least one and at most so many octets.
-fn one_of<'a>(
+pub(super) fn one_of<'a>(
     members: &'a Map<String, Value>,
     name: &str,
     longest: usize,
@@ -132,7 +135,7 @@ fn check_trail(claims: &Map<String, Value>) -> Step<()> {
 }
 
 /// Microseconds of an RFC 3339 date with any offset and any number of digits of a second.
-fn moment(members: &Map<String, Value>, name: &str) -> Step<Option<i128>> {
+pub(super) fn moment(members: &Map<String, Value>, name: &str) -> Step<Option<i128>> {
     let Some(value) = either(members, name)? else { return Ok(None) };
     value.as_str().and_then(moment_of).map(Some).ok_or(INVALID_TOKEN)
 }

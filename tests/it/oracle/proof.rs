@@ -7,10 +7,11 @@ use super::book::{Asked, INVALID_TOKEN, Step, Told, UNAVAILABLE, bytes, string};
 use super::json;
 use super::request::Scheme;
 use super::setting::{ISSUERS, Issuer, Key, Resource};
+use super::workload;
 use crate::support::proof::hash;
 
 const INVALID_PROOF: Told = (401, "invalid_dpop_proof");
-const INVALID_WORKLOAD: Told = (401, "invalid_workload_proof");
+pub(super) const INVALID_WORKLOAD: Told = (401, "invalid_workload_proof");
 
 /// What must be proven: thumbprints, in base64url.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ fn thumbprint(value: &Value) -> Option<String> {
 }
 
 /// RFC 7638 §3.2, of a public key that this oracle's callers have: P-256, P-384, Ed25519.
-fn thumbprint_of(jwk: &Map<String, Value>) -> Option<String> {
+pub(super) fn thumbprint_of(jwk: &Map<String, Value>) -> Option<String> {
     if ["d", "k", "p", "q", "dp", "dq", "qi", "oth"].iter().any(|name| jwk.contains_key(*name)) {
         return None;
     }
@@ -76,15 +77,19 @@ fn thumbprint_of(jwk: &Map<String, Value>) -> Option<String> {
     Some(hash(canonical))
 }
 
-/// Steps 12 and 13.
-pub(super) fn check(
-    asked: &Asked,
-    scheme: Scheme,
-    token: &str,
-    bound: Option<&Bound>,
-    resource: &Resource,
-    now: u64,
-) -> Step<()> {
+/// What proofs are held against.
+pub(super) struct Proving<'a> {
+    pub(super) asked: &'a Asked,
+    pub(super) scheme: Scheme,
+    pub(super) token: &'a str,
+    pub(super) resource: &'a Resource,
+    pub(super) keys: &'a [Vec<Key>],
+    pub(super) now: u64,
+}
+
+/// Steps 12 and 13: the workload that has proven who it is, if any has.
+pub(super) fn check(proving: &Proving<'_>, bound: Option<&Bound>) -> Step<Option<String>> {
+    let Proving { asked, scheme, token, resource, keys, now } = *proving;
     let by_dpop = bound.and_then(|bound| bound.dpop.as_ref());
     let by_key = bound.and_then(|bound| bound.key.as_ref());
     match scheme {
@@ -98,15 +103,15 @@ pub(super) fn check(
         let proof = asked.proofs.first().ok_or(INVALID_PROOF)?;
         proven = Some(verify(asked, proof, token, resource, now).ok_or(INVALID_PROOF)?);
     }
-    // Nobody here has a workload identity, which the holder of such a key would show.
-    if by_key.is_some() && scheme != Scheme::Dpop {
-        return Err(INVALID_WORKLOAD);
-    }
-    let Some(bound) = bound else { return Ok(()) };
+    // The holder of such a key is a workload, where it is not proven by DPoP.
+    let is_called_for = by_key.is_some() && scheme != Scheme::Dpop;
+    let workload = workload::check(asked, is_called_for, token, resource, keys, now)?;
+    let shown = workload.as_ref().map(|workload| &workload.thumbprint);
     let is_proven = |wanted: Option<&String>| wanted.is_none() || wanted == proven.as_ref();
-    // And nobody has a certificate.
-    if is_proven(by_dpop) && is_proven(by_key) && bound.certificate.is_none() {
-        Ok(())
+    let is_key = is_proven(by_key) || by_key == shown;
+    // Nobody has a certificate.
+    if is_proven(by_dpop) && is_key && bound.is_none_or(|bound| bound.certificate.is_none()) {
+        Ok(workload.map(|workload| workload.subject))
     } else {
         Err(INVALID_TOKEN)
     }
@@ -179,7 +184,7 @@ fn verify(
 }
 
 /// A `NumericDate` (`tokens.md` §3).
-fn proof_date(value: &Value) -> Option<u64> {
+pub(super) fn proof_date(value: &Value) -> Option<u64> {
     let Value::Number(number) = value else { return None };
     let seconds = number.as_f64().filter(|seconds| (0.0..=253_402_300_799.0).contains(seconds))?;
     number
@@ -188,7 +193,7 @@ fn proof_date(value: &Value) -> Option<u64> {
 }
 
 /// The URI of the call, as the gate is reached or as the resource is called, without query and fragment.
-fn is_target(uri: &str, path: &str, resource: &Resource) -> bool {
+pub(super) fn is_target(uri: &str, path: &str, resource: &Resource) -> bool {
     let uri = uri.split(['?', '#']).next().unwrap_or_default();
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let (authority, named) = match rest.find('/') {

@@ -1,11 +1,10 @@
 //! The book's chapters on the request and its credential (`verification.md` stages A and B), and on
 //! path globs (design §4).
 
-use super::book::{Asked, INVALID_TOKEN, Step, Told};
+use super::book::{Asked, INVALID_REQUEST, INVALID_TOKEN, Step, Told};
 use super::setting::{Operation, RESOURCES, Resource};
 
 const AMBIGUOUS: Told = (400, "bad_request");
-const INVALID_REQUEST: Told = (400, "invalid_request");
 const NO_CREDENTIALS: Told = (401, "unauthorized");
 const NOT_FOUND: Told = (404, "not_found");
 const OTHER_METHOD: Told = (405, "method_not_allowed");

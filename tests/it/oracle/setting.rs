@@ -50,6 +50,18 @@ algorithms = ["ES256", "EdDSA"]
 max_lifetime = "15m"
 delegation = { max_depth = 3 }
 
+[[workload_issuer]]
+issuer = "wimse://b.test"
+jwks_file = "domain.json"
+
+[[agent_directory]]
+agents = "wit://a.test"
+jwks_file = "agents.json"
+
+[[prompt_issuer]]
+issuer = "https://client.test"
+jwks_file = "client.json"
+
 [[upstream]]
 name = "shop"
 url = "http://127.0.0.1:1"
@@ -114,6 +126,7 @@ chain_as = ["https://as.test", "https://away.test"]
 allow_bearer_delegation = true
 evidence = "required"
 evidence_max_age = "1h"
+evidence_reuse = "refuse"
 
 [[resource.operation]]
 action = "look"
@@ -125,6 +138,12 @@ action = "change"
 method = "POST"
 path = "/**"
 evidence = "ignore"
+
+[[resource.operation]]
+action = "tell"
+method = "PUT"
+path = "/**"
+accept_prompt_credential = true
 
 [[resource]]
 id = "https://tools.test/proven"
@@ -214,6 +233,8 @@ pub(super) enum Evidence {
     Ignored,
     /// And how many seconds it may be old.
     Required(u64),
+    /// The same, and a prompt that a client vouches for is good enough.
+    RequiredOrTyped(u64),
 }
 
 #[derive(Debug)]
@@ -284,6 +305,10 @@ pub(super) const RESOURCES: &[Resource] = &[
                 ..operation("look", &["GET"], "/**", &[])
             },
             Operation { evidence: Evidence::Ignored, ..operation("change", &["POST"], "/**", &[]) },
+            Operation {
+                evidence: Evidence::RequiredOrTyped(3_600),
+                ..operation("tell", &["PUT"], "/**", &[])
+            },
         ],
         chain_authorities: &[0, 3],
         allow_bearer_delegation: true,
@@ -309,7 +334,7 @@ const fn operation(
     Operation { action, methods, path, scopes, evidence: Evidence::IfPresent }
 }
 
-/// The pairs of every issuer, and last a stranger's that borrows a name.
+/// The pairs of every issuer, of those who only sign, and last a stranger's that borrows a name.
 pub(super) static PAIRS: LazyLock<Vec<Vec<support::Key>>> = LazyLock::new(|| {
     let pair = |alg: &str| support::Key::new(alg, alg);
     let mut ordinary: Vec<_> = ["ES256", "ES384", "EdDSA", "PS256", "RS256"].map(pair).into();
@@ -321,6 +346,13 @@ pub(super) static PAIRS: LazyLock<Vec<Vec<support::Key>>> = LazyLock::new(|| {
         vec![pair("EdDSA")],
         vec![pair("ES256")],
         ["ES256", "EdDSA"].map(pair).into(),
+        vec![support::Key::new("ES256", "domain")],
+        vec![
+            support::Key::new("ES256", "wit://a.test/0"),
+            support::Key::new("EdDSA", "wit://a.test/1"),
+            support::Key::new("ES256", "wit://a.test/9"),
+        ],
+        vec![support::Key::new("ES256", "client"), support::Key::new("EdDSA", "client-2")],
         ["ES256", "ES384", "EdDSA", "PS256", "RS256"].map(pair).into(),
     ]
 });
@@ -329,8 +361,13 @@ pub(super) static PAIRS: LazyLock<Vec<Vec<support::Key>>> = LazyLock::new(|| {
 pub(super) static HOLDERS: LazyLock<Vec<support::Key>> =
     LazyLock::new(|| ["ES256", "EdDSA", "ES384"].map(|alg| support::Key::new(alg, alg)).into());
 
-/// The place of the stranger among [`PAIRS`].
-pub(super) const STRANGER: usize = 5;
+/// The places among [`PAIRS`] of those who sign and issue no tokens: the trust domain of workloads, the
+/// directory of agents, the client that vouches for prompts.
+pub(super) const DOMAIN: usize = 5;
+pub(super) const AGENTS: usize = 6;
+pub(super) const CLIENT: usize = 7;
+/// The place of the stranger, whose keys nobody knows.
+pub(super) const STRANGER: usize = 8;
 
 /// A public key as the issuer's set holds it.
 #[derive(Clone, Debug)]
@@ -374,9 +411,9 @@ impl Key {
     }
 }
 
-/// The public keys of every issuer; without the one that `gone` names.
+/// The public keys of everybody who is known; without the one that `gone` names.
 pub(super) fn keys(gone: Option<(usize, &str)>) -> Vec<Vec<Key>> {
-    let issuers = PAIRS.iter().take(ISSUERS.len()).enumerate();
+    let issuers = PAIRS.iter().take(STRANGER).enumerate();
     issuers
         .map(|(at, pairs)| {
             let stays = |pair: &&support::Key| gone != Some((at, &*pair.kid));
