@@ -1,5 +1,7 @@
 //! `opgate audit`: reading the log, offline, on a directory or a copy of one.
 
+pub mod refused;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -18,6 +20,13 @@ use crate::runtime::clock;
 pub enum AuditCommand {
     /// Set a damaged log aside, untouched, and begin a new one that says so
     Recover(LogArgs),
+    /// What was refused and why, by operation and agent; with `--observed`, what would have been
+    #[command(after_help = "Before a resource goes from `mode = \"observe\"` to `enforce`:
+  opgate audit refused --observed                      what would be refused, the most frequent first
+  opgate audit refused --observed --agent shop-01      the same for one agent
+  opgate audit show ID                                 one of them, by the id at the end of its line
+Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"observed\"}, by reason.")]
+    Refused(refused::RefusedArgs),
     /// One call's whole story, from who asked to what happened
     #[command(after_help = "Example:
   opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
@@ -84,6 +93,7 @@ pub struct TailArgs {
 pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
     match command {
         AuditCommand::Recover(args) => recover(&args.audit),
+        AuditCommand::Refused(args) => refused::run(args),
         AuditCommand::Show(args) => show(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),

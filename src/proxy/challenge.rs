@@ -96,6 +96,8 @@ pub struct Guidance<'a> {
     pub auth_server: &'a str,
     /// Whether a new confirmation of the person is what is lacking.
     pub confirmation_required: bool,
+    /// Whether a token is good for one such call: what it was then asked for is asked for anew each time.
+    pub single_use: bool,
     /// The scopes the operation requires.
     pub required_scope: Vec<&'a str>,
     /// How the person must have been authenticated.
@@ -235,6 +237,9 @@ impl Guidance<'_> {
         } else {
             json(&[detail])
         };
+        if self.single_use {
+            return format!("{{\"authorization_details\":{details}}}");
+        }
         // Members are sorted and hold no numbers, so this text is already canonical (RFC 8785).
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, details.as_bytes());
         let mut text = String::with_capacity(details.len() + 128);
@@ -294,6 +299,7 @@ mod tests {
             required_scope: vec!["purchase.create"],
             authentication: &ANYHOW,
             confirmation_required: false,
+            single_use: false,
             operation: Operation::bare(
                 "create_order",
                 &Method::POST,

@@ -193,7 +193,12 @@ impl Entry<'_> {
             trace: self.trace.and_then(Trace::recorded),
             refusal: self.denial(),
             alert: self.alert,
-            observed: matches!(self.verdict, Ok(Ground::Observed(_))),
+            observed: match self.verdict {
+                Ok(Ground::Observed(_)) => true,
+                // Said of these too, so that a report can tell how many of all would be refused.
+                Ok(Ground::Granted(_)) => self.call.is_some_and(|call| call.resource().observed),
+                Err(_) => false,
+            },
             kept: if self.fulfilled.must_last { Kept::Sync } else { journal.kept() },
             resource: self.call.map(|call| &*call.resource().id),
             token: computed.token.as_ref().or_else(|| self.token(journal)),

@@ -388,6 +388,7 @@ fn guidance<'g>(
         auth_server: own.or(first.map(|issuer| &*issuer.trust.id))?,
         authentication: &entry.authentication,
         confirmation_required: denial.reason == Reason::ConfirmationRequired,
+        single_use: call.resource().caps_on(&entry.action).any(|cap| cap.is_single_use()),
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
         operation: call.operation(entry, judgement.body.as_ref()),
         raw_path: call.raw_path(),

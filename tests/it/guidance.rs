@@ -113,6 +113,17 @@ fn err_006_the_status_is_a_switch_and_both_families_go_with_either() {
 }
 
 #[test]
+fn err_006_what_a_token_is_good_for_once_has_no_lasting_name() {
+    let once = "\n[[resource.cap]]\nname = \"once\"\nper = [\"grant\"]\nactions = [\"read_order\"]\ncalls = 1\n";
+    for (cap, has_name) in [("", true), (once, false), (&once.replace("= 1", "= 2"), true)] {
+        let (_echo, gate) = start(cap);
+        let remediation = Challenge::of(&denied(&gate)).decoded("authorization_remediation");
+        assert_eq!(remediation.get("authorization_reference").is_some(), has_name, "{cap}");
+        assert_eq!(remediation["authorization_details"][0]["type"], "agent_operation");
+    }
+}
+
+#[test]
 fn the_older_name_of_the_profile_is_said_where_the_operator_wants_it() {
     let echo = Echo::start();
     let mut setup = Setup::new(&echo);

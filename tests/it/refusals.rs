@@ -369,4 +369,44 @@ fn observe_forwards_and_records_what_would_have_been() {
     let reasons: Vec<Value> = gate.decisions().iter().map(|r| r["reason"].clone()).collect();
     assert_eq!(reasons, ["no_applicable_grant", "token_malformed"]);
     assert!(gate.decisions().iter().all(|r| r["decision"] == "deny"));
+    let metrics = String::from_utf8(gate.admin("GET", "/metrics").body).unwrap();
+    let line = format!(
+        "opgate_decisions_total{{resource=\"{SHOP}\",decision=\"observed\",reason=\"no_applicable_grant\"}} 1"
+    );
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
+}
+
+#[test]
+fn what_would_be_refused_is_reported_by_reason_operation_and_agent() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.resource = r#"mode = "observe""#.to_owned();
+    let gate = setup.start();
+    let of = |agent: &str| Token::new().claim("act", json!({"sub": agent})).sign(&gate.setup.key);
+    for agent in ["one", "one", "two"] {
+        assert_eq!(gate.get("/shop/orders/1", &of(agent)).status, 200);
+    }
+    assert_eq!(gate.get("/shop/products/1", &of("one")).status, 200);
+    let report = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_opgate"));
+        command.current_dir(gate.setup.dir.path()).args(["audit", "refused"]).args(more);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = report(&["--observed", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["calls"], &told["refused"]), (Some(0), &json!(4), &json!(3)));
+    let groups: Vec<_> = told["groups"].as_array().unwrap().iter().collect();
+    let shown = |n: usize| {
+        let group = groups[n];
+        (group["count"].clone(), group["agent"].clone(), group["action"].clone())
+    };
+    assert_eq!(shown(0), (json!(2), json!("one"), json!("read_order")));
+    assert_eq!(shown(1), (json!(1), json!("two"), json!("read_order")));
+    assert!(groups.iter().all(|group| group["reason"] == "no_applicable_grant"));
+    let (_, told) = report(&["--observed", "--agent", "two"]);
+    assert!(told.starts_with("1 of 1 observed calls would be refused\n"), "{told}");
+    let (_, later) = report(&["--observed", "--since", "2999-01-01"]);
+    assert!(later.starts_with("0 of 0 observed calls"), "{later}");
+    assert_eq!(report(&["--since", "yesterday"]).0, Some(2));
 }

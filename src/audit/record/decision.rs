@@ -28,9 +28,9 @@ pub struct Decision<'a> {
     pub trace: Option<Trace<'a>>,
     /// Why the call is refused; `None` when it is allowed.
     pub refusal: Option<Denial>,
-    /// What is suspicious about a call that is let through.
+    /// What somebody should look at it for: it was let through, or refused because of it.
     pub alert: Option<&'static str>,
-    /// Whether the call is forwarded whatever was decided (`mode = "observe"`).
+    /// Whether the call is forwarded whatever is decided (`mode = "observe"`).
     pub observed: bool,
     /// How the record is kept.
     pub kept: Kept,

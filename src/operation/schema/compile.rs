@@ -437,45 +437,52 @@ fn expression(text: &str) -> Result<Regex, String> {
         .map_err(|_error| "is not a pattern that can be matched in linear time".to_owned())
 }
 
-/// There `\d` and `\w` are of ASCII, and here of every script.
+/// What a dot does not stand for there.
+const LINE_ENDS: &str = r"\n\r\u{2028}\u{2029}";
+/// What is space there.
+const SPACE: &str = r"\t\n\x0B\x0C\r\p{Zs}\u{FEFF}\u{2028}\u{2029}";
+
+/// The same pattern in the words of the engine: there `\d`, `\w` and `\b` are of ASCII, a dot is no end of a
+/// line, and a bracket within a class is itself.
 fn translated(text: &str) -> String {
     let mut into = String::with_capacity(text.len());
-    let (mut chars, mut in_class) = (text.chars(), false);
-    while let Some(c) = chars.next() {
-        match c {
+    let (mut rest, mut in_class) = (text, false);
+    while let Some(c) = rest.chars().next() {
+        let (taken, written): (usize, String) = match c {
             '\\' => {
-                let next = chars.next();
-                let class = match next {
-                    Some('d') => "0-9",
-                    Some('D') => "^0-9",
-                    Some('w') => "0-9A-Za-z_",
-                    Some('W') => "^0-9A-Za-z_",
-                    _ => {
-                        into.push(c);
-                        into.extend(next);
-                        continue;
+                let escaped = rest.get(1..).and_then(|rest| rest.chars().next());
+                let taken = 1 + escaped.map_or(0, char::len_utf8);
+                let class =
+                    |class: &str| if in_class { class.to_owned() } else { format!("[{class}]") };
+                let written = match escaped {
+                    Some('d') => class("0-9"),
+                    Some('D') => "[^0-9]".to_owned(),
+                    Some('w') => class("0-9A-Za-z_"),
+                    Some('W') => "[^0-9A-Za-z_]".to_owned(),
+                    Some('s') => class(SPACE),
+                    Some('S') => format!("[^{SPACE}]"),
+                    Some('b' | 'B') if !in_class => {
+                        format!(r"(?-u:{})", rest.get(..taken).unwrap_or_default())
                     }
+                    _ => rest.get(..taken).unwrap_or_default().to_owned(),
                 };
-                if in_class && !class.starts_with('^') {
-                    into.push_str(class);
-                } else {
-                    into.extend(["[", class, "]"]);
-                }
+                (taken, written)
             }
-            // A bracket within a class is itself there, and opens another one here.
-            '[' if in_class => into.push_str("\\["),
-            '[' => {
-                in_class = true;
-                into.push(c);
+            '[' if in_class => (1, r"\[".to_owned()),
+            // Nothing, and anything.
+            '[' if rest.starts_with("[]") => (2, r"[^\s\S]".to_owned()),
+            '[' if rest.starts_with("[^]") => (3, r"[\s\S]".to_owned()),
+            '[' | ']' => {
+                in_class = c == '[';
+                (1, c.to_string())
             }
-            ']' => {
-                in_class = false;
-                into.push(c);
-            }
-            // So do these when they are doubled.
-            '&' | '~' if in_class => into.extend(['\\', c]),
-            _ => into.push(c),
-        }
+            // Doubled, these combine classes here.
+            '&' | '~' if in_class => (1, format!(r"\{c}")),
+            '.' if !in_class => (1, format!("[^{LINE_ENDS}]")),
+            _ => (c.len_utf8(), c.to_string()),
+        };
+        into.push_str(&written);
+        rest = rest.get(taken..).unwrap_or_default();
     }
     into
 }

@@ -436,14 +436,9 @@ impl<'v> Walk<'_, 'v> {
 
     /// Whether a schema holds; an error where that cannot be told.
     fn holds(&mut self, schema: SchemaId, value: &'v Json) -> Result<Result<(), Violation>, Stop> {
-        let (at, depth) = (self.at.len(), self.depth);
         match self.schema(schema, value) {
             Ok(()) => Ok(Ok(())),
-            Err(Stop::Violated(violation)) => {
-                self.at.truncate(at);
-                self.depth = depth;
-                Ok(Err(violation))
-            }
+            Err(Stop::Violated(violation)) => Ok(Err(violation)),
             Err(Stop::Exhausted) => Err(Stop::Exhausted),
         }
     }

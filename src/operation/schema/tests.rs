@@ -214,6 +214,35 @@ fn what_constrains_and_cannot_be_held_is_a_mistake() {
 }
 
 #[test]
+fn patterns_mean_what_they_mean_in_ecma_262() {
+    for (pattern, text, fits) in [
+        (r"^\d+$", "42", true),
+        (r"^\d+$", "4٢", false),
+        (r"^\d+$", "42\n", false),
+        (r"^[\d.]+$", "4.2", true),
+        (r"^[\D]+$", "٢a", true),
+        (r"^\w+$", "aé", false),
+        (r"^[^\w]+$", "é-", true),
+        (r"^.$", "\r", false),
+        (r"^.$", "\u{2028}", false),
+        (r"^[.]$", "a", false),
+        (r"^\s$", "\u{feff}", true),
+        (r"^\S$", "\u{85}", true),
+        (r"\bcat\b", "a cat!", true),
+        (r"\bcat\b", "écaté", true),
+        ("^[]a]$", "a", false),
+        ("^[^]$", "\n", true),
+        (r"^[a[]$", "[", true),
+        ("^[a&&b]+$", "&b", true),
+        (r"^\/a\-b$", "/a-b", true),
+        ("b", "abc", true),
+    ] {
+        let told = told(Dialect::OpenApi31, &json!({"pattern": pattern}), &json!(text).to_string());
+        assert_eq!(told.is_none(), fits, "{pattern} {text:?}");
+    }
+}
+
+#[test]
 fn a_schema_that_multiplies_itself_takes_no_more_than_its_steps() {
     // Each level asks for the next one twice: to walk all of it would take longer than the earth has been.
     let mut defs = serde_json::Map::new();

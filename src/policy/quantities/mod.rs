@@ -100,6 +100,11 @@ impl Cap {
         matches!(self.measure, Measure::Sum(_))
     }
 
+    /// Whether a token is good for one call under it.
+    pub fn is_single_use(&self) -> bool {
+        self.lasts == Lasts::Grant && self.measure == Measure::Calls && self.most == Amount::ONE
+    }
+
     /// What a refusal of it is called. What only another token or more time can cure must not read alike.
     pub const fn reason(&self) -> Reason {
         match (&self.measure, self.lasts) {

@@ -1,0 +1,334 @@
+//! `opgate audit refused`: what was refused, or would have been, grouped so that a person sees what to do
+//! about it before a resource goes from `observe` to `enforce`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{LogArgs, must_exist};
+use crate::cli::output::{self, Paint, Style};
+use crate::cli::{Outcome, Usage};
+use crate::journal::reader::{self, Read, Record};
+
+/// The most groups that are told apart; what is beyond is counted together.
+const MAX_GROUPS: usize = 50_000;
+
+/// `opgate audit refused`
+#[derive(Debug, clap::Args)]
+pub struct RefusedArgs {
+    /// Only calls to resources in mode `observe`, which were forwarded all the same
+    #[arg(long)]
+    observed: bool,
+    /// Only from this time on: `2026-11-24`, or `2026-11-24T08:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only calls of this agent
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// How many groups, the largest first
+    #[arg(short = 'n', long, default_value_t = 50)]
+    lines: usize,
+    #[command(flatten)]
+    log: LogArgs,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What refusals are counted by. Nothing in it can be chosen without end by whoever has no token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    reason: String,
+    resource: String,
+    action: String,
+    agent: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Group {
+    count: u64,
+    first: String,
+    last: String,
+    /// The latest of them, for `opgate audit show`.
+    example: String,
+}
+
+/// Everything that was found.
+#[derive(Debug, Default)]
+struct Report {
+    /// The calls that were looked at.
+    calls: u64,
+    /// Those that were refused, or would have been.
+    refused: u64,
+    groups: BTreeMap<Key, Group>,
+    /// Lines that are no records.
+    bad: u64,
+}
+
+/// Reads the log, and says what was refused.
+pub(super) fn run(args: &RefusedArgs) -> anyhow::Result<Outcome> {
+    let directory = &args.log.audit;
+    must_exist(directory)?;
+    if args.since.as_deref().is_some_and(|since| !is_time(since)) {
+        return Err(Usage::error("`--since` is a date, or a time such as `2026-11-24T08:00:00Z`"));
+    }
+    let report = read(directory, args)?;
+    let text = if args.json {
+        format!("{}\n", as_json(&report, args))
+    } else {
+        as_text(&report, args, Paint::new(output::is_colored()))
+    };
+    output::print(&text)?;
+    if report.bad > 0 {
+        output::complain(&format!("{} lines of the log are no records", report.bad));
+        return Ok(Outcome::Refused);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Times of records are text in one form, in UTC: whatever begins one can be compared with it.
+fn is_time(text: &str) -> bool {
+    let form = "0000-00-00T00:00:00.000000Z";
+    let fits = |(c, like): (char, char)| if like == '0' { c.is_ascii_digit() } else { c == like };
+    let fits_form = |text: &str| text.chars().zip(form.chars()).all(fits);
+    let (text, is_whole) = match text.strip_suffix('Z') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    (if is_whole { text.len() >= 19 } else { text.len() >= 10 })
+        && text.len() < 27
+        && fits_form(text)
+}
+
+fn read(directory: &Path, args: &RefusedArgs) -> anyhow::Result<Report> {
+    let since = args.since.as_deref().unwrap_or_default().trim_end_matches('Z');
+    let mut report = Report::default();
+    let mut log = reader::forward(directory)?;
+    while let Some(read) = log.advance()? {
+        match read {
+            Read::Bad { .. } => report.bad += 1,
+            Read::Record(record) if record.text(&["ts"]) >= since => report.add(&record, args),
+            Read::Record(_) => {}
+        }
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn add(&mut self, record: &Record, args: &RefusedArgs) {
+        let agent = record.text(&["agent", "id"]);
+        if args.agent.as_deref().is_some_and(|wanted| wanted != agent) {
+            return;
+        }
+        let count = match record.kind() {
+            "decision" if !args.observed || record.text(&["mode"]) == "observe" => 1,
+            // Refusals of callers without a valid token that were only counted.
+            "aggregate" if !args.observed => record.number(&["count"]).unwrap_or_default(),
+            _ => return,
+        };
+        self.calls += count;
+        if record.text(&["decision"]) == "allow" {
+            return;
+        }
+        self.refused += count;
+        let text = |path: &[&str]| record.text(path).to_owned();
+        let key = Key {
+            reason: text(&["reason"]),
+            resource: text(&["resource"]),
+            action: text(&["op", "action"]),
+            agent: agent.to_owned(),
+        };
+        let is_full = self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key);
+        let key = if is_full { Key { reason: key.reason, ..Key::default() } } else { key };
+        let group = self.groups.entry(key).or_default();
+        group.count += count;
+        group.last = text(&["ts"]);
+        group.example = text(&["id"]);
+        if group.first.is_empty() {
+            group.first.clone_from(&group.last);
+        }
+    }
+
+    /// The groups, the largest first.
+    fn sorted(&self) -> Vec<(&Key, &Group)> {
+        let mut all: Vec<_> = self.groups.iter().collect();
+        all.sort_by_key(|(key, group)| (Reverse(group.count), *key));
+        all
+    }
+}
+
+fn as_json(report: &Report, args: &RefusedArgs) -> Value {
+    let groups: Vec<Value> = report
+        .sorted()
+        .into_iter()
+        .take(args.lines)
+        .map(|(key, group)| {
+            json!({
+                "count": group.count, "reason": key.reason, "resource": key.resource,
+                "action": key.action, "agent": key.agent, "first": group.first,
+                "last": group.last, "example": group.example,
+            })
+        })
+        .collect();
+    json!({
+        "observed": args.observed, "calls": report.calls, "refused": report.refused,
+        "groups": groups, "left_out": report.groups.len().saturating_sub(args.lines),
+    })
+}
+
+fn as_text(report: &Report, args: &RefusedArgs, paint: Paint) -> String {
+    let (calls, refused) = (report.calls, report.refused);
+    let what = if args.observed { "observed calls would be refused" } else { "calls were refused" };
+    let style = if refused == 0 { Style::Good } else { Style::Warn };
+    let mut text = paint.paint(style, &format!("{refused} of {calls} {what}"));
+    text.push('\n');
+    let sorted = report.sorted();
+    let or = |text: &str, other: &str| {
+        if text.is_empty() { other.to_owned() } else { output::escaped(text) }
+    };
+    let rows: Vec<[String; 5]> = sorted
+        .iter()
+        .take(args.lines)
+        .map(|(key, group)| {
+            [
+                group.count.to_string(),
+                output::escaped(&key.reason),
+                or(&key.action, "no operation"),
+                or(&key.agent, "no verified agent"),
+                format!(
+                    "{}  {}",
+                    output::escaped(group.last.get(..19).unwrap_or_default()),
+                    output::escaped(&group.example)
+                ),
+            ]
+        })
+        .collect();
+    let width = |n: usize| rows.iter().filter_map(|row| row.get(n)).map(String::len).max();
+    let widths: Vec<usize> = (0..5).map(|n| width(n).unwrap_or_default()).collect();
+    for row in &rows {
+        let cells = row.iter().zip(&widths).enumerate().map(|(n, (cell, width))| match n {
+            0 => format!("{cell:>width$}"),
+            _ => format!("{cell:<width$}"),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    if sorted.len() > args.lines {
+        let more = (sorted.len() - args.lines).to_string();
+        text.extend(["and ", &more, " more groups: see `-n`\n"]);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> RefusedArgs {
+        RefusedArgs {
+            observed: false,
+            since: None,
+            agent: None,
+            lines: 50,
+            log: LogArgs { audit: "audit".into() },
+            json: false,
+        }
+    }
+
+    fn record(value: &Value) -> Record {
+        Record {
+            file: "audit/seg/000000000000.jsonl".into(),
+            offset: 0,
+            line: value.to_string().into(),
+            members: value.as_object().unwrap().clone(),
+        }
+    }
+
+    fn decision(seq: u64, decision: &str, mode: Option<&str>, agent: &str) -> Value {
+        let mut value = json!({
+            "seq": seq, "ts": format!("2026-11-24T08:00:0{seq}.000000Z"), "type": "decision",
+            "id": format!("id-{seq}"), "decision": decision, "reason": "policy_denied",
+            "resource": "r", "op": {"action": "pay"}, "agent": {"id": agent},
+        });
+        if let Some(mode) = mode {
+            value["mode"] = mode.into();
+        }
+        value
+    }
+
+    fn report(args: &RefusedArgs) -> Report {
+        let mut report = Report::default();
+        for value in [
+            decision(1, "deny", Some("observe"), "a"),
+            decision(2, "allow", Some("observe"), "a"),
+            decision(3, "deny", Some("observe"), "a"),
+            decision(4, "deny", None, "b\u{1b}[2J"),
+            json!({"seq": 5, "ts": "2026-11-24T08:00:05.000000Z", "type": "aggregate",
+                "reason": "token_absent", "count": 40}),
+            json!({"seq": 6, "ts": "2026-11-24T08:00:06.000000Z", "type": "outcome", "of": 1}),
+        ] {
+            report.add(&record(&value), args);
+        }
+        report
+    }
+
+    #[test]
+    fn refusals_are_counted_by_what_can_be_done_about_them() {
+        let all = report(&args());
+        assert_eq!((all.calls, all.refused), (44, 43));
+        let text = as_text(&all, &args(), Paint::new(false));
+        assert_eq!(
+            text,
+            "43 of 44 calls were refused\n\
+             40  token_absent   no operation  no verified agent  2026-11-24T08:00:05\n \
+             2  policy_denied  pay           a                  2026-11-24T08:00:03  id-3\n \
+             1  policy_denied  pay           b\\u{1b}[2J         2026-11-24T08:00:04  id-4\n"
+        );
+    }
+
+    #[test]
+    fn what_would_have_been_refused_is_told_of_observed_calls_alone() {
+        let args = RefusedArgs { observed: true, ..args() };
+        let observed = report(&args);
+        assert_eq!((observed.calls, observed.refused), (3, 2));
+        let told = as_json(&observed, &args);
+        assert_eq!(told["groups"].as_array().unwrap().len(), 1);
+        assert_eq!(
+            told["groups"][0],
+            json!({"count": 2, "reason": "policy_denied", "resource": "r", "action": "pay",
+                "agent": "a", "first": "2026-11-24T08:00:01.000000Z",
+                "last": "2026-11-24T08:00:03.000000Z", "example": "id-3"})
+        );
+        let of_b = RefusedArgs { agent: Some("b".to_owned()), ..args };
+        assert_eq!(report(&of_b).calls, 0);
+    }
+
+    #[test]
+    fn a_time_is_the_beginning_of_one() {
+        for (text, expected) in [
+            ("2026-11-24", true),
+            ("2026-11-24T08", true),
+            ("2026-11-24T08:00:00Z", true),
+            ("2026-11-24T08:00:00.5Z", true),
+            ("2026-11-24Z", false),
+            ("2026-11", false),
+            ("24h", false),
+            ("2026-11-24 08:00", false),
+            ("2026-11-24T08:00:00.0000000Z", false),
+        ] {
+            assert_eq!(is_time(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_groups_than_fit() {
+        let mut all = Report::default();
+        for n in 0..MAX_GROUPS + 10 {
+            all.add(&record(&decision(1, "deny", None, &n.to_string())), &args());
+        }
+        assert_eq!(all.groups.len(), MAX_GROUPS + 1);
+        assert_eq!(all.refused, u64::try_from(MAX_GROUPS + 10).unwrap());
+    }
+}
