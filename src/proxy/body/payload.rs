@@ -25,7 +25,7 @@ pub enum Payload {
     /// Not looked at.
     Unread(Incoming),
     /// Read whole.
-    Whole(Whole),
+    Whole(Box<Whole>),
 }
 
 /// A body that was read whole.
@@ -85,7 +85,7 @@ impl Drop for Held {
 
 impl From<Bytes> for Payload {
     fn from(octets: Bytes) -> Self {
-        Self::Whole(Whole { octets, trailers: None, held: None })
+        Self::Whole(Box::new(Whole { octets, trailers: None, held: None }))
     }
 }
 
@@ -125,7 +125,7 @@ async fn collect(
     mut incoming: Incoming,
     bounds: Bounds,
     room: &Arc<Room>,
-) -> Result<Whole, Denial> {
+) -> Result<Box<Whole>, Denial> {
     let mut held = Held { room: Arc::clone(room), octets: 0 };
     let end: Instant = (clock::instant() + bounds.whole).into();
     let (mut octets, mut trailers) = (BytesMut::new(), None);
@@ -143,7 +143,7 @@ async fn collect(
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
-    Ok(Whole { octets: octets.freeze(), trailers, held: Some(held) })
+    Ok(Box::new(Whole { octets: octets.freeze(), trailers, held: Some(held) }))
 }
 
 fn length(octets: &Bytes) -> u64 {

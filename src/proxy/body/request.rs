@@ -15,7 +15,7 @@ use super::{Fault, Pause};
 use crate::proxy::headers::{self, Unwanted};
 use crate::runtime::clock;
 
-/// The body of a request that goes upstream.
+/// The body of a request that goes upstream. Small, because a request is moved many times on its way.
 #[derive(Debug, Default)]
 pub enum RequestBody {
     /// It broke off while it was read.
@@ -24,9 +24,9 @@ pub enum RequestBody {
     #[default]
     Empty,
     /// It was read whole, to be judged; this is what was judged.
-    Full(Whole),
+    Full(Box<Whole>),
     /// It is handed on as it comes.
-    Streaming(Streaming),
+    Streaming(Box<Streaming>),
 }
 
 /// A body that is handed on as it comes, within its bounds.
@@ -97,7 +97,7 @@ impl RequestBody {
         let pause = Pause::default();
         let streaming =
             Streaming { incoming, limit, idle, unwanted, pause, watch: Arc::clone(&watch) };
-        (Self::Streaming(streaming), Some(watch))
+        (Self::Streaming(Box::new(streaming)), Some(watch))
     }
 
     /// What can be seen of it from outside.
