@@ -110,7 +110,8 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Outcome> {
     serve::runtime(Some(1))?.block_on(async {
         let bench = Bench::build(Arc::clone(&config)).await?;
         let (room, request) = (Arc::default(), (&parts, &mut payload));
-        let judged = judge(&bench.snapshot, &bench.facts, request, arrival(), &room).await;
+        let mut judged = Judgement::unread();
+        judge(&bench.snapshot, &bench.facts, request, arrival(), &room, &mut judged).await;
         let told = Told::of(&judged, &config);
         output::print(&if args.json { told.json() } else { told.text(args) })?;
         Ok(if judged.verdict.is_ok() { Outcome::Done } else { Outcome::Refused })

@@ -91,8 +91,9 @@ impl Handler for Gate {
         let context = Context::new(&serving, &parts, connection);
         // Before the decision: whatever is revoked while it is made and recorded ends the call after it.
         let raised = serving.facts.revocations().signal().raised();
-        let mut judgement =
-            self.judged(&serving, (&parts, &mut payload), connection, n, &context).await;
+        let mut judgement = Judgement::unread();
+        let request = (&parts, &mut payload);
+        self.judged(&serving, request, connection, n, &context, &mut judgement).await;
         let decided = clock::instant();
         let took = decided.saturating_duration_since(context.begun);
         let recorded = self.record(&judgement, &context, &serving, &parts, took).await;
@@ -207,9 +208,11 @@ impl Gate {
         connection: &'a Connection,
         n: u64,
         context: &'a Context,
-    ) -> Judgement<'a> {
+        found: &mut Judgement<'a>,
+    ) {
         if let Some(reason) = connection.violation(n, &parts.headers) {
-            return Judgement::refused(reason.into());
+            found.verdict = Err(reason.into());
+            return;
         }
         let arrival = Arrival {
             transport: transport(connection),
@@ -217,7 +220,8 @@ impl Gate {
             client: context.caller.address,
             now: context.now,
         };
-        judge(&serving.snapshot, &serving.facts, (parts, payload), arrival, &self.0.room).await
+        let (request, room) = ((parts, payload), &self.0.room);
+        judge(&serving.snapshot, &serving.facts, request, arrival, room, found).await;
     }
 
     /// Writes the decision and waits until it is kept. A refusal of a caller without a valid token

@@ -59,8 +59,8 @@ pub struct Judgement<'a> {
 }
 
 impl Judgement<'_> {
-    /// A refusal before anything was found out.
-    pub const fn refused(denial: Denial) -> Self {
+    /// A refusal, for nothing was found out yet.
+    pub const fn unread() -> Self {
         Self {
             call: None,
             credentials: None,
@@ -72,7 +72,7 @@ impl Judgement<'_> {
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
             misfit: None,
             consulted: Vec::new(),
-            verdict: Err(denial),
+            verdict: Err(Denial { reason: Reason::HttpMalformed, about: None }),
         }
     }
 
@@ -107,28 +107,31 @@ pub struct Arrival<'a> {
 }
 
 /// Judges a request. It is refused unless every step says otherwise. Its body is read where something
-/// that it says decides, and otherwise left alone.
+/// that it says decides, and otherwise left alone. What is found out goes into `found`, which is a
+/// refusal before.
 pub async fn judge<'a>(
     snapshot: &'a Snapshot,
     facts: &Store,
     (parts, payload): (&'a Parts, &mut Payload),
     arrival: Arrival<'a>,
     room: &Arc<Room>,
-) -> Judgement<'a> {
-    let mut judgement = Judgement::refused(Reason::HttpMalformed.into());
+    found: &mut Judgement<'a>,
+) {
     let call = match call::receive(parts, arrival.transport, &snapshot.world) {
         Ok(call) => call,
-        Err(denial) => return Judgement::refused(denial),
+        Err(denial) => {
+            found.verdict = Err(denial);
+            return;
+        }
     };
     let request = Request { parts, call: &call, arrival };
-    let verdict = decide(snapshot, facts, request, (payload, room), &mut judgement).await;
-    judgement.verdict = verdict.or_else(|denial| match payload {
+    let verdict = decide(snapshot, facts, request, (payload, room), found).await;
+    found.verdict = verdict.or_else(|denial| match payload {
         // What was read in part cannot be forwarded, whatever the resource is.
         Payload::Broken => Err(denial),
         Payload::Unread(_) | Payload::Whole(_) => Permit::observe(&call, denial),
     });
-    judgement.call = Some(call);
-    judgement
+    found.call = Some(call);
 }
 
 /// What is judged.

@@ -229,7 +229,8 @@ async fn stopped(bench: &Bench, key: &SigningKey, draft: &Draft) -> Option<Check
         .0;
     let (room, mut payload) = (Arc::default(), Payload::from(Bytes::new()));
     let request = (&parts, &mut payload);
-    let judged = judge(&bench.snapshot, &bench.facts, request, arrival(), &room).await;
+    let mut judged = Judgement::unread();
+    judge(&bench.snapshot, &bench.facts, request, arrival(), &room, &mut judged).await;
     let told = Told::of(&judged, &bench.snapshot.config);
     let failed = told.checks.iter().find(|(_, verdict, _)| *verdict == Verdict::Failed);
     assert_eq!(failed.is_some(), judged.verdict.is_err());
