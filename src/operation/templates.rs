@@ -105,8 +105,9 @@ impl Templates {
     /// The number of the most concrete template that `path` belongs to. None where another has the same
     /// claim: two servers could take such a path for either.
     pub fn find(&self, method: &Method, path: &str) -> Option<usize> {
+        let table = self.tables.get(method)?;
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
-        let number = self.tables.get(method)?.find(&segments)?;
+        let number = table.find(&segments)?;
         let mut rivals = self.rivals.get(&number).into_iter().flatten();
         (!rivals.any(|parts| matches(parts, &segments))).then_some(number)
     }
