@@ -130,10 +130,7 @@ impl Handler for Gate {
         let order = course.order(headers, payload, upgrade, parties, &context, &serving);
         let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
         let audit_id = self.audit_id(&receipt);
-        // hyper keeps room for the future of a call as long as the connection lives: the large part of
-        // it comes and goes with the calls that are forwarded.
-        let forwarded = forward::forward(permit, &receipt, order, account);
-        let mut response = match Box::pin(forwarded).await {
+        let mut response = match forward::forward(permit, &receipt, order, account).await {
             Ok(mut response) => {
                 sign(response.headers_mut(), &context.id, audit_id);
                 response

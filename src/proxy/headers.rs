@@ -267,31 +267,27 @@ pub fn client_certificate(
 /// Tells the upstream by which way the request came.
 pub fn tell_way(headers: &mut HeaderMap, gate: &Gate, caller: Caller, authority: &str) {
     let proto = if gate.origin.secure { "https" } else { "http" };
-    let mut text = String::with_capacity(128);
+    let mut address = String::with_capacity(48);
+    if let Some(caller) = caller.address {
+        push_address(&mut address, caller);
+    }
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Legacy) {
-        if let Some(address) = caller.address {
-            push_address(&mut text, address);
-            insert(headers, X_FORWARDED_FOR, &text);
+        if caller.address.is_some() {
+            insert(headers, X_FORWARDED_FOR, &address);
         }
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
         insert(headers, X_FORWARDED_HOST, authority);
     }
     if matches!(gate.forwarded, Forwarded::Both | Forwarded::Standard) {
-        text.clear();
-        text.push_str("for=");
-        match caller.address {
-            Some(address @ IpAddr::V4(_)) => push_address(&mut text, address),
-            Some(address @ IpAddr::V6(_)) => {
-                text.push_str("\"[");
-                push_address(&mut text, address);
-                text.push_str("]\"");
-            }
-            None => text.push_str("unknown"),
+        let (before, node, after) = match caller.address {
+            Some(IpAddr::V4(_)) => ("for=", &*address, ""),
+            Some(IpAddr::V6(_)) => ("for=\"[", &*address, "]\""),
+            None => ("for=", "unknown", ""),
+        };
+        let text = [before, node, after, ";host=\"", authority, "\";proto=", proto].concat();
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(header::FORWARDED, value);
         }
-        for part in [";host=\"", authority, "\";proto=", proto] {
-            text.push_str(part);
-        }
-        insert(headers, header::FORWARDED, &text);
     }
 }
 
