@@ -132,6 +132,10 @@ fn inspect_tells_through_whom_a_token_came_what_was_shown_and_what_it_is_bound_t
     for words in ["2 of 2 records verified", "button_click", "good, by the signature)"] {
         assert!(told.contains(words), "{words} in\n{told}");
     }
+    let mut naming = verifiable.clone().claim("evidence_ref", "urn:uuid:1");
+    naming.payload.as_object_mut().unwrap().remove("evidence");
+    let told = inspect(&naming.sign(&setup.key), &[]);
+    assert!(told.contains("named only (urn:uuid:1)"), "{told}");
     // A record that a stranger signed is no record, whoever signed the token.
     let record = &mut verifiable.payload["delegation_chain"][1];
     record.as_object_mut().unwrap().remove("as_signature");

@@ -99,7 +99,7 @@ pub(super) fn shown(
             escaped(&evidence.summary)
         ));
     }
-    let confirmation = confirmation(payload)?;
+    let Some(confirmation) = confirmation(payload) else { return named(payload) };
     let text = confirmation.get("displayed_content").and_then(Value::as_str)?;
     let text: String = text.chars().take(MAX_SHOWN).collect();
     let action = confirmation.get("user_action").map_or_else(|| "no action".to_owned(), plain);
@@ -107,6 +107,13 @@ pub(super) fn shown(
     let when = at
         .map_or_else(String::new, |at| format!(", {}", date_of(Timestamp::from_seconds(at), now)));
     Some(format!("“{}” ({action}{when}; not verified)", escaped(&text)))
+}
+
+/// Evidence of which the token has the name alone.
+fn named(payload: &Map<String, Value>) -> Option<String> {
+    let trails = names::AUDIT_TRAIL.all(payload).filter_map(|trail| trail.get("evidence_ref"));
+    let id = payload.get("evidence_ref").into_iter().chain(trails).next()?;
+    Some(format!("named only ({}): its issuer tells it, where a gate can ask", plain(id)))
 }
 
 /// The confirmation in any of its places (`evidence.md` §1).
@@ -119,7 +126,7 @@ fn confirmation(payload: &Map<String, Value>) -> Option<&Value> {
     })
 }
 
-/// The policies that the token names or carries, which no gate evaluates yet.
+/// The policies that the token names.
 pub(super) fn policies(payload: &Map<String, Value>) -> Vec<String> {
     let mut named = Vec::new();
     let authorizations = names::AGENT_OPERATION_AUTHORIZATION.all(payload);
