@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::claims;
+use super::member;
 use super::trust::Issuer;
 use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
@@ -21,8 +22,8 @@ impl Authentication {
     /// Reads the claims of a verified payload (RFC 9068 §2.2.1).
     pub fn read(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Self, Denial> {
         Ok(Self {
-            acr: claims::text(payload, "acr", 255)?,
-            time: claims::date(payload, "auth_time", issuer)?,
+            acr: claims::text(payload, member::ACR, 255)?,
+            time: claims::date(payload, member::AUTH_TIME, issuer)?,
         })
     }
 
@@ -31,14 +32,14 @@ impl Authentication {
     pub fn check(&self, demand: &Demand, leeway: Duration, now: Timestamp) -> Result<(), Denial> {
         let accepted = |acr: &str| demand.acr_values.iter().any(|value| **value == *acr);
         if !demand.acr_values.is_empty() && !self.acr.as_deref().is_some_and(accepted) {
-            return Err(Denial::about(Reason::AuthenticationInsufficient, "acr"));
+            return Err(Denial::about(Reason::AuthenticationInsufficient, member::ACR));
         }
         let is_recent = |longest: Duration| {
             self.time.is_some_and(|time| time.before(leeway) <= now && now.since(time) <= longest)
         };
         match demand.max_age {
             Some(longest) if !is_recent(longest) => {
-                Err(Denial::about(Reason::AuthenticationInsufficient, "auth_time"))
+                Err(Denial::about(Reason::AuthenticationInsufficient, member::AUTH_TIME))
             }
             _ => Ok(()),
         }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::date;
+use super::member;
 use super::trust::Issuer;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -45,21 +46,21 @@ pub struct Claims {
 impl Claims {
     /// Reads the claims of a verified payload.
     pub fn read(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Self, Denial> {
-        let client_id = text(payload, "client_id", 255)?;
+        let client_id = text(payload, member::CLIENT_ID, 255)?;
         if issuer.rfc9068_strict && client_id.is_none() {
-            return Err(Denial::about(Reason::ClaimMissing, "client_id"));
+            return Err(Denial::about(Reason::ClaimMissing, member::CLIENT_ID));
         }
         Ok(Self {
             audience: audience(payload)?,
-            expires: date(payload, "exp", issuer)?.ok_or(missing("exp"))?,
-            issued: date(payload, "iat", issuer)?.ok_or(missing("iat"))?,
-            jwt_id: text(payload, "jti", 255)?.ok_or(missing("jti"))?,
-            not_before: date(payload, "nbf", issuer)?,
+            expires: date(payload, member::EXP, issuer)?.ok_or(missing(member::EXP))?,
+            issued: date(payload, member::IAT, issuer)?.ok_or(missing(member::IAT))?,
+            jwt_id: text(payload, member::JTI, 255)?.ok_or(missing(member::JTI))?,
+            not_before: date(payload, member::NBF, issuer)?,
             scope: scope(payload, issuer)?,
             subject: subject(payload)?,
             actor: actor(payload)?,
-            authorized_party: text(payload, "azp", 255)?,
-            is_bound: payload.contains_key("cnf"),
+            authorized_party: text(payload, member::AZP, 255)?,
+            is_bound: payload.contains_key(member::CNF),
             client_id,
         })
     }
@@ -68,10 +69,10 @@ impl Claims {
     pub fn check_dates(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Denial> {
         self.check_current(issuer, now)?;
         if self.expires < self.issued {
-            return Err(malformed("exp"));
+            return Err(malformed(member::EXP));
         }
         if self.expires.since(self.issued) > issuer.max_lifetime {
-            return Err(Denial::about(Reason::LifetimeTooLong, "exp"));
+            return Err(Denial::about(Reason::LifetimeTooLong, member::EXP));
         }
         Ok(())
     }
@@ -79,14 +80,14 @@ impl Claims {
     /// The dates that time alone can make wrong: checked on each use of a remembered token.
     pub fn check_current(&self, issuer: &Issuer, now: Timestamp) -> Result<(), Denial> {
         if now >= self.expires.after(issuer.leeway) {
-            return Err(Denial::about(Reason::TokenExpired, "exp"));
+            return Err(Denial::about(Reason::TokenExpired, member::EXP));
         }
         if self.not_before.is_some_and(|start| start.before(issuer.leeway) > now) {
-            return Err(Denial::about(Reason::TokenNotYetValid, "nbf"));
+            return Err(Denial::about(Reason::TokenNotYetValid, member::NBF));
         }
         // A clock that was set back makes this wrong too.
         if self.issued.before(issuer.leeway) > now {
-            return Err(Denial::about(Reason::IssuedInFuture, "iat"));
+            return Err(Denial::about(Reason::IssuedInFuture, member::IAT));
         }
         Ok(())
     }
@@ -116,40 +117,42 @@ pub(super) fn text(
 
 /// `sub`: 1 to 255 characters, whatever their length in bytes (`tokens.md` §3).
 fn subject(payload: &Map<String, Value>) -> Result<Box<str>, Denial> {
-    match payload.get("sub").ok_or(missing("sub"))? {
+    match payload.get(member::SUB).ok_or(missing(member::SUB))? {
         Value::String(text) if (1..=MAX_SUBJECT).contains(&text.chars().count()) => {
             Ok(text.as_str().into())
         }
-        _ => Err(malformed("sub")),
+        _ => Err(malformed(member::SUB)),
     }
 }
 
 fn audience(payload: &Map<String, Value>) -> Result<Vec<Box<str>>, Denial> {
-    match payload.get("aud").ok_or(missing("aud"))? {
+    match payload.get(member::AUD).ok_or(missing(member::AUD))? {
         Value::String(one) => Ok(vec![one.as_str().into()]),
-        Value::Array(several) => strings(several).ok_or(malformed("aud")),
-        _ => Err(malformed("aud")),
+        Value::Array(several) => strings(several).ok_or(malformed(member::AUD)),
+        _ => Err(malformed(member::AUD)),
     }
 }
 
 fn scope(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Vec<Box<str>>, Denial> {
-    match payload.get("scope") {
+    match payload.get(member::SCOPE) {
         None => Ok(Vec::new()),
         Some(Value::String(list)) => {
             Ok(list.split(' ').filter(|scope| !scope.is_empty()).map(Into::into).collect())
         }
-        Some(Value::Array(list)) if issuer.scope_array => strings(list).ok_or(malformed("scope")),
-        Some(_) => Err(malformed("scope")),
+        Some(Value::Array(list)) if issuer.scope_array => {
+            strings(list).ok_or(malformed(member::SCOPE))
+        }
+        Some(_) => Err(malformed(member::SCOPE)),
     }
 }
 
 fn actor(payload: &Map<String, Value>) -> Result<Option<Box<str>>, Denial> {
-    match payload.get("act") {
+    match payload.get(member::ACT) {
         None => Ok(None),
         Some(Value::Object(actor)) => {
-            Ok(Some(text(actor, "sub", MAX_AGENT)?.ok_or(malformed("act"))?))
+            Ok(Some(text(actor, member::SUB, MAX_AGENT)?.ok_or(malformed(member::ACT))?))
         }
-        Some(_) => Err(malformed("act")),
+        Some(_) => Err(malformed(member::ACT)),
     }
 }
 

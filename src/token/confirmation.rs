@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::hash;
 use super::keys::Key;
+use super::member;
 use super::presenter::Presenter;
 use crate::model::reason::{Denial, Reason};
 
@@ -24,15 +25,15 @@ pub struct Confirmation {
 impl Confirmation {
     /// Reads `cnf` of a verified payload.
     pub fn read(payload: &Map<String, Value>) -> Result<Option<Self>, Denial> {
-        let Some(cnf) = payload.get("cnf") else { return Ok(None) };
-        let Value::Object(members) = cnf else { return Err(malformed("cnf")) };
+        let Some(cnf) = payload.get(member::CNF) else { return Ok(None) };
+        let Value::Object(members) = cnf else { return Err(malformed(member::CNF)) };
         let confirmation = Self {
-            certificate: thumbprint(members, "x5t#S256")?,
-            dpop: thumbprint(members, "jkt")?,
+            certificate: thumbprint(members, member::X5T_S256)?,
+            dpop: thumbprint(members, member::JKT)?,
             key: key(members)?,
         };
         if confirmation == (Self { certificate: None, dpop: None, key: None }) {
-            return Err(Denial::about(Reason::ConfirmationUnsupported, "cnf"));
+            return Err(Denial::about(Reason::ConfirmationUnsupported, member::CNF));
         }
         Ok(Some(confirmation))
     }
@@ -46,10 +47,10 @@ impl Confirmation {
         };
         let mismatch = |about| Err(Denial::about(Reason::ConfirmationMismatch, about));
         if !is_proven(self.dpop, presenter.dpop.as_ref()) {
-            return mismatch("jkt");
+            return mismatch(member::JKT);
         }
         if !is_proven(self.certificate, shown) {
-            return mismatch("x5t#S256");
+            return mismatch(member::X5T_S256);
         }
         let by_workload = is_proven(self.key, presenter.workload_key.as_ref());
         if !by_workload && !is_proven(self.key, presenter.dpop.as_ref()) {

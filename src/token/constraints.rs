@@ -7,6 +7,7 @@
 use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
+use super::member;
 use crate::model::decimal::Decimal;
 use crate::model::exact::{Json, Number};
 use crate::model::operation::Operation;
@@ -18,7 +19,7 @@ const MAX_ARGUMENTS: usize = 64;
 const MAX_PATTERN: usize = 256;
 const MAX_COMPILED: usize = 64 * 1_024;
 
-const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, "authorization_details");
+const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, member::AUTHORIZATION_DETAILS);
 
 /// The constraints of one operation: all of them must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Map, Value};
 
 use super::constraints::Constraints;
+use super::member;
 use super::names;
 use super::policies::Policy;
 use crate::model::operation::Operation;
@@ -66,7 +67,7 @@ pub struct Allowed {
 
 /// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
 pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
-    let Some(details) = payload.get("authorization_details") else { return Ok(Vec::new()) };
+    let Some(details) = payload.get(member::AUTHORIZATION_DETAILS) else { return Ok(Vec::new()) };
     let Value::Array(details) = details else { return Err(MALFORMED) };
     if details.len() > MAX_ENTRIES {
         return Err(MALFORMED);
@@ -76,9 +77,9 @@ pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
         let Value::Object(detail) = detail else { return Err(MALFORMED) };
         let Some(Value::String(kind)) = detail.get("type") else { return Err(MALFORMED) };
         let rule = match kind.as_str() {
-            "agent_operation" => Rule::Operations(operations(detail)?),
-            "authorization_policy" => Rule::Policy(Policy::read(detail, names::LANGUAGE)?),
-            "rego_policy" => Rule::Policy(Policy::read(detail, names::TYPE)?),
+            member::AGENT_OPERATION => Rule::Operations(operations(detail)?),
+            member::AUTHORIZATION_POLICY => Rule::Policy(Policy::read(detail, names::LANGUAGE)?),
+            member::REGO_POLICY => Rule::Policy(Policy::read(detail, names::TYPE)?),
             _ => continue,
         };
         let context = match detail.get("context") {
@@ -91,10 +92,12 @@ pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
     Ok(entries)
 }
 
-const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, "authorization_details");
+const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, member::AUTHORIZATION_DETAILS);
 
 fn operations(detail: &Map<String, Value>) -> Result<Box<[Allowed]>, Denial> {
-    let Some(Value::Array(operations)) = detail.get("operations") else { return Err(MALFORMED) };
+    let Some(Value::Array(operations)) = detail.get(member::OPERATIONS) else {
+        return Err(MALFORMED);
+    };
     if operations.len() > MAX_OPERATIONS {
         return Err(MALFORMED);
     }
@@ -151,9 +154,9 @@ impl Allowed {
 impl Bounds {
     fn read(detail: &Map<String, Value>) -> Result<Self, Denial> {
         Ok(Self {
-            actions: strings(detail, "actions")?,
-            locations: strings(detail, "locations")?,
-            unevaluable: ["datatypes", "identifier", "privileges"]
+            actions: strings(detail, member::ACTIONS)?,
+            locations: strings(detail, member::LOCATIONS)?,
+            unevaluable: [member::DATATYPES, member::IDENTIFIER, member::PRIVILEGES]
                 .iter()
                 .any(|name| detail.contains_key(*name)),
         })

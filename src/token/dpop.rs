@@ -8,6 +8,7 @@ use super::claims;
 use super::hash;
 use super::jws::Jws;
 use super::keys::Key;
+use super::member;
 use super::target::Target;
 use super::trust::Algorithm;
 use crate::model::need::{FirstUse, ProofKind};
@@ -73,16 +74,16 @@ pub fn verify(proof: &str, expected: &Expected<'_>) -> Result<Proof, Denial> {
     let payload = jws.payload().map_err(told)?;
     check_call(&payload, expected)?;
     let issued = check_time(&payload, expected.now)?;
-    if !hash::is(payload.get("ath"), expected.token) {
-        return Err(wrong("ath"));
+    if !hash::is(payload.get(member::ATH), expected.token) {
+        return Err(wrong(member::ATH));
     }
-    let nonce = match payload.get("nonce") {
+    let nonce = match payload.get(member::NONCE) {
         None => None,
         Some(Value::String(nonce)) => Some(nonce.as_str().into()),
-        Some(_) => return Err(wrong("nonce")),
+        Some(_) => return Err(wrong(member::NONCE)),
     };
     let thumbprint = key.thumbprint();
-    let id = text(&payload, "jti")?;
+    let id = text(&payload, member::JTI)?;
     let id = identifier(ProofKind::Dpop, &thumbprint, id);
     let until = issued.after(TOLERANCE);
     let first_use = FirstUse { kind: ProofKind::Dpop, id, until };
@@ -90,20 +91,20 @@ pub fn verify(proof: &str, expected: &Expected<'_>) -> Result<Proof, Denial> {
 }
 
 fn check_call(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Denial> {
-    if text(payload, "htm")? != expected.method {
-        return Err(wrong("htm"));
+    if text(payload, member::HTM)? != expected.method {
+        return Err(wrong(member::HTM));
     }
-    let uri = payload.get("htu").and_then(Value::as_str).ok_or(wrong("htu"))?;
-    if expected.target.is_named_by(uri) { Ok(()) } else { Err(wrong("htu")) }
+    let uri = payload.get(member::HTU).and_then(Value::as_str).ok_or(wrong(member::HTU))?;
+    if expected.target.is_named_by(uri) { Ok(()) } else { Err(wrong(member::HTU)) }
 }
 
 fn check_time(payload: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Denial> {
-    let issued = match payload.get("iat") {
-        Some(Value::Number(number)) => claims::numeric_date(number).ok_or(wrong("iat"))?,
-        _ => return Err(wrong("iat")),
+    let issued = match payload.get(member::IAT) {
+        Some(Value::Number(number)) => claims::numeric_date(number).ok_or(wrong(member::IAT))?,
+        _ => return Err(wrong(member::IAT)),
     };
     if issued.before(TOLERANCE) > now || issued.after(TOLERANCE) < now {
-        return Err(wrong("iat"));
+        return Err(wrong(member::IAT));
     }
     Ok(issued)
 }

@@ -21,6 +21,7 @@ use super::delegation::{Delegation, Lineage};
 use super::detached::Detached;
 use super::hash;
 use super::jcs;
+use super::member;
 use super::names;
 use super::prompt::{self, Around, Prompted};
 use super::signers::{Finding, Role, Signers, Verifier};
@@ -159,20 +160,24 @@ const fn fails(check: &'static str) -> Denial {
 /// must be one and the same: two confirmations of one token contradict each other.
 fn structured(payload: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, Denial> {
     let mut found = Vec::new();
-    let details = payload.get("authorization_details").and_then(Value::as_array);
+    let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
     for detail in details.into_iter().flatten() {
         if is_evidence(detail) {
-            let evidence = detail.get("evidence").and_then(Value::as_object);
+            let evidence = detail.get(member::EVIDENCE).and_then(Value::as_object);
             found.push(evidence.ok_or(fails("V1"))?);
         }
     }
-    match payload.get("evidence") {
+    match payload.get(member::EVIDENCE) {
         None => {}
         Some(Value::Object(members)) => {
-            let is_evidence =
-                ["as_signature", "id", "user_confirmation", "user_confirmation_record"]
-                    .iter()
-                    .any(|name| members.contains_key(*name));
+            let is_evidence = [
+                member::AS_SIGNATURE,
+                "id",
+                member::USER_CONFIRMATION,
+                member::USER_CONFIRMATION_RECORD,
+            ]
+            .iter()
+            .any(|name| members.contains_key(*name));
             found.extend(is_evidence.then_some(members));
         }
         Some(_) => return Err(fails("V1")),
@@ -187,7 +192,7 @@ fn structured(payload: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, 
 
 /// Whether an entry of `authorization_details` holds evidence.
 fn is_evidence(detail: &Value) -> bool {
-    detail.get("type").is_some_and(|kind| kind == "authorization_evidence")
+    detail.get("type").is_some_and(|kind| kind == member::AUTHORIZATION_EVIDENCE)
 }
 
 /// V1, V2, V3 and V5 of one object; the inner result is about the evidence, the outer about the world.
@@ -233,7 +238,7 @@ fn one(
 /// V8: what evidence with this id is used with. Whoever was delegated to is another client with narrower
 /// policies, so that only the person stays the same.
 fn bond(id: &str, payload: &Map<String, Value>, claims: &Claims, server: &str) -> Bond {
-    let is_delegated = claims.actor.is_some() || payload.contains_key("delegation_chain");
+    let is_delegated = claims.actor.is_some() || payload.contains_key(member::DELEGATION_CHAIN);
     let evidence = cut(&[server.as_bytes(), id.as_bytes()]);
     let grant = (!is_delegated).then(|| grant_of(payload, claims));
     Bond { evidence, person: cut(&[claims.subject.as_bytes()]), grant }
@@ -244,9 +249,10 @@ fn grant_of(payload: &Map<String, Value>, claims: &Claims) -> [u8; 16] {
     // A number without a canonical form must not keep a token out of the memory.
     let text =
         |value: &Value| jcs::canonical(value).unwrap_or_else(|_number| value.to_string().into());
-    let details = payload.get("authorization_details").and_then(Value::as_array);
-    let is_granting =
-        |detail: &&Value| detail.get("type").is_none_or(|kind| kind != "authorization_evidence");
+    let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
+    let is_granting = |detail: &&Value| {
+        detail.get("type").is_none_or(|kind| kind != member::AUTHORIZATION_EVIDENCE)
+    };
     let granting: Vec<Vec<u8>> =
         details.into_iter().flatten().filter(is_granting).map(text).collect();
     let named = names::POLICY_REF.all(payload);
@@ -283,8 +289,8 @@ struct Read<'a> {
     signature: Option<&'a str>,
 }
 
-const CONFIRMATION: &str = "user_confirmation";
-const RECORD: &str = "user_confirmation_record";
+const CONFIRMATION: &str = member::USER_CONFIRMATION;
+const RECORD: &str = member::USER_CONFIRMATION_RECORD;
 
 impl<'a> Read<'a> {
     /// V1. The record of the later draft (E3) may leave `id` and signature out; nothing else may.
@@ -301,24 +307,26 @@ impl<'a> Read<'a> {
             None => None,
             Some(id) => Some(id.as_str().filter(|id| (1..=MAX_ID).contains(&id.chars().count()))?),
         };
-        let signature = match all.get("as_signature") {
+        let signature = match all.get(member::AS_SIGNATURE) {
             None => None,
             Some(signature) => Some(signature.as_str()?),
         };
         if confirmation.0 == CONFIRMATION && (id.is_none() || signature.is_none()) {
             return None;
         }
-        let confirmed = match members.get("timestamp")? {
+        let confirmed = match members.get(member::TIMESTAMP)? {
             Value::String(text) if confirmation.0 == RECORD => date::rfc3339(text)?,
-            _ => claims::date(members, "timestamp", issuer).ok()??,
+            _ => claims::date(members, member::TIMESTAMP, issuer).ok()??,
         };
         Some(Self {
             id,
             confirmation,
             members,
             all,
-            displayed: text("displayed_content").filter(|text| text.len() <= MAX_DISPLAYED)?,
-            user_action: text("user_action").filter(|act| (1..=MAX_ACTION).contains(&act.len()))?,
+            displayed: text(member::DISPLAYED_CONTENT)
+                .filter(|text| text.len() <= MAX_DISPLAYED)?,
+            user_action: text(member::USER_ACTION)
+                .filter(|act| (1..=MAX_ACTION).contains(&act.len()))?,
             confirmed,
             signature,
         })
@@ -360,14 +368,14 @@ impl<'a> Read<'a> {
         let is_policy =
             |digest: &Value| digest.as_str().is_some_and(|one| has_policy(payload, one));
         is("subject", Some(&claims.subject))
-            && is("client_id", claims.client_id.as_deref())
-            && self.members.get("policy_digest").is_none_or(is_policy)
+            && is(member::CLIENT_ID, claims.client_id.as_deref())
+            && self.members.get(member::POLICY_DIGEST).is_none_or(is_policy)
     }
 }
 
 /// Whether the token carries a policy with this digest (`sha256:` and hexadecimal), or names one by it.
 fn has_policy(payload: &Map<String, Value>, digest: &str) -> bool {
-    let details = payload.get("authorization_details").and_then(Value::as_array);
+    let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
     let carried = details.into_iter().flatten().filter_map(|detail| detail.get("policy"));
     let named = match payload.get(names::POLICY_REF.snake) {
         Some(Value::Array(several)) => several.iter().collect(),

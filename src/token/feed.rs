@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::claims::date;
 use super::jws::Jws;
 use super::keys::{KeySet, Signer};
+use super::member;
 use super::revocation::{Kind, Set, Target};
 use super::trust::Issuer;
 use super::verify::{self, Halt};
@@ -50,13 +51,15 @@ impl Feed {
                 (members, Some(signer))
             }
         };
-        if members.get("iss").and_then(Value::as_str) != Some(&issuer.id) {
-            return Err(unusable("iss").into());
+        if members.get(member::ISS).and_then(Value::as_str) != Some(&issuer.id) {
+            return Err(unusable(member::ISS).into());
         }
         let moment = |claim| date(&members, claim, issuer).map_err(|_error| unusable(claim));
-        let issued = moment("iat")?;
-        if issued.is_none() && signer.is_some() || moment("exp")?.is_some_and(|end| end <= now) {
-            return Err(unusable("iat").into());
+        let issued = moment(member::IAT)?;
+        if issued.is_none() && signer.is_some()
+            || moment(member::EXP)?.is_some_and(|end| end <= now)
+        {
+            return Err(unusable(member::IAT).into());
         }
         let Some(Value::Array(listed)) = members.get("revocations") else {
             return Err(unusable("revocations").into());

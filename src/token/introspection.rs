@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::jws::Jws;
 use super::keys::KeySet;
+use super::member;
 use super::trust::Issuer;
 use super::verify::{self, Halt};
 use crate::model::json;
@@ -55,7 +56,7 @@ impl Answer {
             signed => verified(signed, issuer, audience, keys)?,
         };
         // RFC 7662 §2.2: a boolean. A string that says "true" says nothing.
-        if members.remove("active") != Some(Value::Bool(true)) {
+        if members.remove(member::ACTIVE) != Some(Value::Bool(true)) {
             return Ok(Self::Inactive);
         }
         Ok(Self::Active(members))
@@ -64,7 +65,7 @@ impl Answer {
     /// Whether it speaks of the token that carries these claims, as far as it says.
     pub fn agrees(&self, issuer: &str, subject: &str, jwt_id: &str) -> bool {
         let Self::Active(members) = self else { return false };
-        [("iss", issuer), ("sub", subject), ("jti", jwt_id)]
+        [(member::ISS, issuer), (member::SUB, subject), (member::JTI, jwt_id)]
             .into_iter()
             .all(|(name, own)| members.get(name).is_none_or(|told| told.as_str() == Some(own)))
     }
@@ -79,34 +80,34 @@ pub fn payload(
     asked: Timestamp,
 ) -> Result<Map<String, Value>, Denial> {
     let mut payload = members.clone();
-    let given = payload.entry("iss").or_insert_with(|| Value::from(&*issuer.id));
+    let given = payload.entry(member::ISS).or_insert_with(|| Value::from(&*issuer.id));
     if given.as_str() != Some(&issuer.id) {
-        return Err(Denial::about(Reason::IssuerUnknown, "iss"));
+        return Err(Denial::about(Reason::IssuerUnknown, member::ISS));
     }
-    payload.entry("jti").or_insert_with(|| name.into());
-    payload.entry("iat").or_insert_with(|| asked.seconds().into());
+    payload.entry(member::JTI).or_insert_with(|| name.into());
+    payload.entry(member::IAT).or_insert_with(|| asked.seconds().into());
     // Without an end of its own a token ends where the operator says that every token of the issuer does.
-    if let Some(issued) = payload.get("iat").and_then(Value::as_u64) {
+    if let Some(issued) = payload.get(member::IAT).and_then(Value::as_u64) {
         let longest = Timestamp::from_seconds(issued).after(issuer.max_lifetime);
-        payload.entry("exp").or_insert_with(|| longest.seconds().into());
+        payload.entry(member::EXP).or_insert_with(|| longest.seconds().into());
     }
-    if let Some(client) = payload.get("client_id").cloned() {
-        payload.entry("sub").or_insert(client);
+    if let Some(client) = payload.get(member::CLIENT_ID).cloned() {
+        payload.entry(member::SUB).or_insert(client);
     }
-    if let Some(evidence) = payload.get("evidence_details").cloned() {
-        payload.entry("evidence").or_insert(evidence);
+    if let Some(evidence) = payload.get(member::EVIDENCE_DETAILS).cloned() {
+        payload.entry(member::EVIDENCE).or_insert(evidence);
     }
-    if let Some(policy) = payload.get("policy_content").cloned() {
+    if let Some(policy) = payload.get(member::POLICY_CONTENT).cloned() {
         let entry = json!({ "type": "rego_policy", "policy": policy });
         let details = payload.entry("authorization_details").or_insert_with(|| json!([]));
-        let malformed = Denial::about(Reason::ClaimMalformed, "authorization_details");
+        let malformed = Denial::about(Reason::ClaimMalformed, member::AUTHORIZATION_DETAILS);
         details.as_array_mut().ok_or(malformed)?.push(entry);
     }
-    let is_bound = payload.get("token_type").and_then(Value::as_str);
+    let is_bound = payload.get(member::TOKEN_TYPE).and_then(Value::as_str);
     if is_bound.is_some_and(|kind| kind.eq_ignore_ascii_case("dpop"))
-        && !payload.contains_key("cnf")
+        && !payload.contains_key(member::CNF)
     {
-        return Err(Denial::about(Reason::ConfirmationUnsupported, "token_type"));
+        return Err(Denial::about(Reason::ConfirmationUnsupported, member::TOKEN_TYPE));
     }
     Ok(payload)
 }
@@ -130,17 +131,17 @@ fn verified(
     }
     verify::signer(&jws, issuer, keys.ok_or(Denial::from(Reason::KeysUnavailable))?)?;
     let mut payload = jws.payload().map_err(|_error| unusable("payload"))?;
-    let is_for_us = match payload.get("aud") {
+    let is_for_us = match payload.get(member::AUD) {
         Some(Value::String(one)) => one == audience,
         Some(Value::Array(several)) => several.iter().any(|one| one == audience),
         _ => false,
     };
-    if !is_for_us || payload.get("iss").and_then(Value::as_str) != Some(&issuer.id) {
-        return Err(unusable("aud").into());
+    if !is_for_us || payload.get(member::ISS).and_then(Value::as_str) != Some(&issuer.id) {
+        return Err(unusable(member::AUD).into());
     }
-    match payload.remove("token_introspection") {
+    match payload.remove(member::TOKEN_INTROSPECTION) {
         Some(Value::Object(members)) => Ok(members),
-        _ => Err(unusable("token_introspection").into()),
+        _ => Err(unusable(member::TOKEN_INTROSPECTION).into()),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod introspection;
 pub mod jcs;
 pub mod jws;
 pub mod keys;
+pub mod member;
 pub mod names;
 pub mod nonce;
 pub mod parties;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::claims::{Claims, MAX_AGENT};
 use super::grant::Grant;
+use super::member;
 use super::presenter::Presenter;
 use crate::model::reason::{Denial, Reason};
 
@@ -65,13 +66,13 @@ fn subject<'a>(claims: &'a Claims, agent: Option<&str>) -> Option<&'a str> {
 
 /// Prior actors (RFC 8693 §4.1) are informational, and must still be well formed and few.
 pub fn check_actors(payload: &Map<String, Value>) -> Result<(), Denial> {
-    let malformed = Denial::about(Reason::ClaimMalformed, "act");
-    let mut next = payload.get("act");
+    let malformed = Denial::about(Reason::ClaimMalformed, member::ACT);
+    let mut next = payload.get(member::ACT);
     for _ in 0..MAX_ACTORS {
         match next {
             None => return Ok(()),
-            Some(Value::Object(actor)) if actor.get("sub").is_some_and(is_agent) => {
-                next = actor.get("act");
+            Some(Value::Object(actor)) if actor.get(member::SUB).is_some_and(is_agent) => {
+                next = actor.get(member::ACT);
             }
             Some(_) => return Err(malformed),
         }

@@ -12,6 +12,7 @@ use super::date;
 use super::detached::Detached;
 use super::hash;
 use super::jws::Jws;
+use super::member;
 use super::names;
 use super::signers::{Finding, Role, Signers, Verifier};
 use super::verify::Halt;
@@ -50,7 +51,7 @@ impl Prompted {
         let fails = |member| Err(Denial::about(Reason::EvidenceInvalid, member));
         match &self.found {
             _ if !demand.takes_prompts() => Ok(()),
-            Found::Good(prompt) if now >= prompt.ends.after(leeway) => fails("exp"),
+            Found::Good(prompt) if now >= prompt.ends.after(leeway) => fails(member::EXP),
             Found::Refused(member) => fails(member),
             Found::Good(_) | Found::Sealed => Ok(()),
         }
@@ -106,7 +107,7 @@ pub fn verify(
     around: Around<'_>,
     verifier: &mut Verifier<'_, impl Signers>,
 ) -> Result<Option<Prompted>, Halt> {
-    let Some(evidence) = payload.get("evidence").and_then(Value::as_object) else {
+    let Some(evidence) = payload.get(member::EVIDENCE).and_then(Value::as_object) else {
         return Ok(None);
     };
     let Some(credential) = names::SOURCE_PROMPT_CREDENTIAL.of(evidence)? else { return Ok(None) };
@@ -146,7 +147,7 @@ fn one(
         return Err(Stop::Refused("typ"));
     }
     let payload = jws.payload()?;
-    let issuer = string(&payload, "iss")?;
+    let issuer = string(&payload, member::ISS)?;
     if jws.header.key_id.as_deref().is_some_and(|key_id| is_elsewhere(key_id, issuer)) {
         return Err(Stop::Refused("kid"));
     }
@@ -158,7 +159,7 @@ fn one(
         Finding::Bad => Some("signature"),
         Finding::Unresolvable => {
             let is_known = verifier.knows(Role::Client, issuer).map_err(Stop::Halt)?;
-            Some(if is_known { "kid" } else { "iss" })
+            Some(if is_known { "kid" } else { member::ISS })
         }
     };
     if let Some(member) = refused {
@@ -183,36 +184,36 @@ fn is_elsewhere(key_id: &str, issuer: &str) -> bool {
 /// The members of a credential whose signature was verified. `proof` says nothing that the signature
 /// does not, and is not looked at.
 fn read(payload: &Map<String, Value>, issuer: &str, around: Around<'_>) -> Result<Prompt, Stop> {
-    let id = string(payload, "jti")?;
+    let id = string(payload, member::JTI)?;
     for (holds, member) in [
         (is_of(payload.get("type"), "VerifiableCredential"), "type"),
         (string(payload, "issuer")? == issuer, "issuer"),
-        (around.is_for(string(payload, "sub")?), "sub"),
+        (around.is_for(string(payload, member::SUB)?), member::SUB),
     ] {
         if !holds {
             return Err(Stop::Refused(member));
         }
     }
-    let subject = payload.get("credentialSubject").and_then(Value::as_object);
-    let subject = subject.ok_or(Stop::Refused("credentialSubject"))?;
+    let subject = payload.get(member::CREDENTIAL_SUBJECT).and_then(Value::as_object);
+    let subject = subject.ok_or(Stop::Refused(member::CREDENTIAL_SUBJECT))?;
     if !is_of(subject.get("type"), "UserInputEvidence")
         || subject.get("prompt").and_then(Value::as_str).is_none_or(str::is_empty)
     {
-        return Err(Stop::Refused("credentialSubject"));
+        return Err(Stop::Refused(member::CREDENTIAL_SUBJECT));
     }
-    let typed = moment(subject, "timestamp")?;
+    let typed = moment(subject, member::TIMESTAMP)?;
     let latest = around.claims.issued.after(around.leeway);
     for (made, member) in [
-        (number(payload, "iat")?, "iat"),
-        (moment(payload, "issuanceDate")?, "issuanceDate"),
-        (typed, "timestamp"),
+        (number(payload, member::IAT)?, member::IAT),
+        (moment(payload, names::ISSUANCE_DATE.camel)?, names::ISSUANCE_DATE.camel),
+        (typed, member::TIMESTAMP),
     ] {
         // What the person typed comes before the token that it led to.
         if made > latest {
             return Err(Stop::Refused(member));
         }
     }
-    let ends = number(payload, "exp")?.min(moment(payload, "expirationDate")?);
+    let ends = number(payload, member::EXP)?.min(moment(payload, member::EXPIRATION_DATE)?);
     Ok(Prompt { id: id.into(), issuer: issuer.into(), typed, ends })
 }
 

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::claims::Claims;
+use super::member;
 use super::names;
 use crate::model::hex::hex;
 use crate::model::reason::{Denial, Reason};
@@ -55,13 +56,13 @@ impl Kind {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Agent => "agent",
-            Self::Client => "client_id",
+            Self::Client => member::CLIENT_ID,
             Self::DelegationRoot => "delegation_root",
             Self::Evidence => "evidence_id",
             Self::Issuer => "issuer",
             Self::Policy => "policy_id",
-            Self::Subject => "sub",
-            Self::Token => "jti",
+            Self::Subject => member::SUB,
+            Self::Token => member::JTI,
         }
     }
 }
@@ -236,16 +237,16 @@ impl Named {
         if let Some(client) = &claims.client_id {
             named.add(Kind::Client, client);
         }
-        named.add_text(Kind::Client, payload.get("azp"));
+        named.add_text(Kind::Client, payload.get(member::AZP));
         named.add_operation(payload);
         named.add_evidence(payload);
-        if let Some(chain) = payload.get("delegation_chain").and_then(Value::as_array) {
+        if let Some(chain) = payload.get(member::DELEGATION_CHAIN).and_then(Value::as_array) {
             named.add_chain(chain);
         }
-        let mut actor = payload.get("act").and_then(|actor| actor.get("act"));
+        let mut actor = payload.get(member::ACT).and_then(|actor| actor.get(member::ACT));
         while let Some(Value::Object(members)) = actor {
-            named.inherit(Kind::Agent, members.get("sub"));
-            actor = members.get("act");
+            named.inherit(Kind::Agent, members.get(member::SUB));
+            actor = members.get(member::ACT);
         }
         named.text.shrink_to_fit();
         named.names.shrink_to_fit();
@@ -315,36 +316,38 @@ impl Named {
 
     /// Every place of `evidence.md` §1.
     fn add_evidence(&mut self, payload: &Map<String, Value>) {
-        let details = payload.get("authorization_details").and_then(Value::as_array);
-        let of_details = details.into_iter().flatten().filter_map(|detail| detail.get("evidence"));
-        let claims =
-            ["evidence", "evidence_details"].into_iter().filter_map(|name| payload.get(name));
+        let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
+        let of_details =
+            details.into_iter().flatten().filter_map(|detail| detail.get(member::EVIDENCE));
+        let claims = [member::EVIDENCE, member::EVIDENCE_DETAILS]
+            .into_iter()
+            .filter_map(|name| payload.get(name));
         for evidence in of_details.chain(claims) {
             self.add_text(Kind::Evidence, evidence.get("id"));
             let trail = evidence.get("audit_trail");
-            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get("evidence_ref")));
+            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get(member::EVIDENCE_REF)));
         }
-        self.add_text(Kind::Evidence, payload.get("evidence_ref"));
+        self.add_text(Kind::Evidence, payload.get(member::EVIDENCE_REF));
         for member in ["audit_trail", "auditTrail"] {
             let trail = payload.get(member);
-            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get("evidence_ref")));
+            self.add_text(Kind::Evidence, trail.and_then(|trail| trail.get(member::EVIDENCE_REF)));
         }
     }
 
     /// Both shapes of a record (`tokens.md` §7). The last record is the first hop.
     fn add_chain(&mut self, chain: &[Value]) {
         for record in chain {
-            self.inherit(Kind::Agent, record.get("delegatee_id"));
-            self.inherit(Kind::Agent, record.get("delegator_id"));
-            self.inherit(Kind::Issuer, record.get("as_id"));
-            self.inherit(Kind::Token, record.get("delegator_jti"));
-            self.inherit(Kind::Evidence, record.get("root_evidence_ref"));
-            let identity = record.get("delegator_agent_identity");
+            self.inherit(Kind::Agent, record.get(member::DELEGATEE_ID));
+            self.inherit(Kind::Agent, record.get(member::DELEGATOR_ID));
+            self.inherit(Kind::Issuer, record.get(member::AS_ID));
+            self.inherit(Kind::Token, record.get(member::DELEGATOR_JTI));
+            self.inherit(Kind::Evidence, record.get(member::ROOT_EVIDENCE_REF));
+            let identity = record.get(member::DELEGATOR_AGENT_IDENTITY);
             self.inherit(Kind::Agent, identity.and_then(|identity| identity.get("id")));
         }
         if let Some(first) = chain.last() {
-            for member in ["delegator_id", "delegator_jti", "root_evidence_ref"] {
-                self.inherit(Kind::DelegationRoot, first.get(member));
+            for name in [member::DELEGATOR_ID, member::DELEGATOR_JTI, member::ROOT_EVIDENCE_REF] {
+                self.inherit(Kind::DelegationRoot, first.get(name));
             }
         }
     }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::claims::date;
 use super::jws::Jws;
 use super::keys::{KeySet, Signer};
+use super::member;
 use super::trust::Issuer;
 use super::verify::{self, Halt};
 use crate::model::presented::Presented;
@@ -36,22 +37,22 @@ pub struct Reference {
 impl Reference {
     /// Reads the reference of a verified payload. A status that cannot be checked refuses the token.
     pub fn read(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Option<Self>, Denial> {
-        let malformed = Denial::about(Reason::ClaimMalformed, "status");
+        let malformed = Denial::about(Reason::ClaimMalformed, member::STATUS);
         let unchecked = |about| Denial::about(Reason::StatusUnchecked, about);
-        let status = match payload.get("status") {
+        let status = match payload.get(member::STATUS) {
             None if issuer.liveness.status_required => {
-                return Err(Denial::about(Reason::ClaimMissing, "status"));
+                return Err(Denial::about(Reason::ClaimMissing, member::STATUS));
             }
             None => return Ok(None),
             Some(Value::Object(status)) => status,
             Some(_) => return Err(malformed),
         };
         // Another mechanism beside a list could say that the token is revoked.
-        if status.keys().any(|mechanism| mechanism != "status_list") {
-            return Err(unchecked("status"));
+        if status.keys().any(|mechanism| mechanism != member::STATUS_LIST) {
+            return Err(unchecked(member::STATUS));
         }
-        let list = status.get("status_list").and_then(Value::as_object).ok_or(malformed)?;
-        let index = list.get("idx").and_then(Value::as_u64).ok_or(malformed)?;
+        let list = status.get(member::STATUS_LIST).and_then(Value::as_object).ok_or(malformed)?;
+        let index = list.get(member::IDX).and_then(Value::as_u64).ok_or(malformed)?;
         let uri = list.get("uri").and_then(Value::as_str).ok_or(malformed)?;
         if uri.len() > MAX_URI || !issuer.liveness.serves_lists_at(uri) {
             return Err(unchecked("uri"));
@@ -85,33 +86,33 @@ impl StatusList {
         }
         let signer = verify::signer(&jws, issuer, keys)?;
         let payload = jws.payload().map_err(|_error| unusable("payload"))?;
-        if payload.get("sub").and_then(Value::as_str) != Some(uri) {
-            return Err(unusable("sub").into());
+        if payload.get(member::SUB).and_then(Value::as_str) != Some(uri) {
+            return Err(unusable(member::SUB).into());
         }
-        if payload.get("iss").is_some_and(|own| own.as_str() != Some(&issuer.id)) {
-            return Err(unusable("iss").into());
+        if payload.get(member::ISS).is_some_and(|own| own.as_str() != Some(&issuer.id)) {
+            return Err(unusable(member::ISS).into());
         }
         let moment = |claim| date(&payload, claim, issuer).map_err(|_error| unusable(claim));
-        let issued = moment("iat")?.ok_or(unusable("iat"))?;
-        let expires = moment("exp")?;
+        let issued = moment(member::IAT)?.ok_or(unusable(member::IAT))?;
+        let expires = moment(member::EXP)?;
         if issued.before(issuer.leeway) > now || expires.is_some_and(|end| end <= now) {
-            return Err(unusable("exp").into());
+            return Err(unusable(member::EXP).into());
         }
-        let ttl = match payload.get("ttl") {
+        let ttl = match payload.get(member::TTL) {
             None => None,
             Some(ttl) => {
                 let seconds = ttl.as_u64().filter(|seconds| *seconds > 0);
-                Some(Duration::from_secs(seconds.ok_or(unusable("ttl"))?))
+                Some(Duration::from_secs(seconds.ok_or(unusable(member::TTL))?))
             }
         };
-        let list = payload.get("status_list").and_then(Value::as_object);
-        let list = list.ok_or(unusable("status_list"))?;
-        let bits = list.get("bits").and_then(Value::as_u64);
+        let list = payload.get(member::STATUS_LIST).and_then(Value::as_object);
+        let list = list.ok_or(unusable(member::STATUS_LIST))?;
+        let bits = list.get(member::BITS).and_then(Value::as_u64);
         let bits = bits.and_then(|bits| u8::try_from(bits).ok()).unwrap_or_default();
         if !matches!(bits, 1 | 2 | 4 | 8) {
-            return Err(unusable("bits").into());
+            return Err(unusable(member::BITS).into());
         }
-        let packed = list.get("lst").and_then(Value::as_str).ok_or(unusable("lst"))?;
+        let packed = list.get(member::LST).and_then(Value::as_str).ok_or(unusable(member::LST))?;
         Ok(Self { signer, bits, bytes: inflate(packed)?, expires, ttl })
     }
 
@@ -142,14 +143,14 @@ const fn unusable(about: &'static str) -> Denial {
 
 /// base64url of zlib, inflated as far as a list may be large.
 fn inflate(packed: &str) -> Result<Box<[u8]>, Denial> {
-    let packed = URL_SAFE_NO_PAD.decode(packed).map_err(|_error| unusable("lst"))?;
+    let packed = URL_SAFE_NO_PAD.decode(packed).map_err(|_error| unusable(member::LST))?;
     let mut bytes = Vec::new();
     let mut reader = ZlibDecoder::new(packed.as_slice()).take(MAX_LIST.saturating_add(1));
-    reader.read_to_end(&mut bytes).map_err(|_error| unusable("lst"))?;
+    reader.read_to_end(&mut bytes).map_err(|_error| unusable(member::LST))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_LIST) {
         Ok(bytes.into())
     } else {
-        Err(unusable("lst"))
+        Err(unusable(member::LST))
     }
 }
 

@@ -16,6 +16,7 @@ use super::hash;
 use super::introspection::{self, Answer, Introspected};
 use super::jws::{Header, Jws};
 use super::keys::{Key, KeySet, Selected, Signer};
+use super::member;
 use super::names;
 use super::parties;
 use super::policies::PolicyRef;
@@ -68,10 +69,10 @@ impl<'a> Unverified<'a> {
 
     /// The issuer that the token names: good for choosing whose keys to try, and for nothing else.
     pub fn issuer_hint(&self) -> Result<&str, Denial> {
-        match self.payload.get("iss") {
+        match self.payload.get(member::ISS) {
             Some(Value::String(issuer)) => Ok(issuer),
-            Some(_) => Err(Denial::about(Reason::ClaimMalformed, "iss")),
-            None => Err(Denial::about(Reason::ClaimMissing, "iss")),
+            Some(_) => Err(Denial::about(Reason::ClaimMalformed, member::ISS)),
+            None => Err(Denial::about(Reason::ClaimMissing, member::ISS)),
         }
     }
 
@@ -94,7 +95,7 @@ impl<'a> Unverified<'a> {
         delegation::check_depth(&self.payload, issuer)?;
         let signer = signer(&self.jws, issuer, keys)?;
         if *self.issuer_hint()? != *issuer.id {
-            return Err(Denial::about(Reason::IssuerUnknown, "iss").into());
+            return Err(Denial::about(Reason::IssuerUnknown, member::ISS).into());
         }
         if !is_access_token {
             check_kind(&self.payload)?;
@@ -251,17 +252,17 @@ fn check_kind(payload: &Map<String, Value>) -> Result<(), Denial> {
     const OTHER_KINDS: [&str; 11] = [
         names::AGENT_OPERATION_PROPOSAL.snake,
         names::AGENT_OPERATION_PROPOSAL.camel,
-        "at_hash",
-        "c_hash",
-        "credentialSubject",
-        "events",
-        "htm",
-        "htu",
-        "nonce",
-        "response_type",
-        "wth",
+        member::AT_HASH,
+        member::C_HASH,
+        member::CREDENTIAL_SUBJECT,
+        member::EVENTS,
+        member::HTM,
+        member::HTU,
+        member::NONCE,
+        member::RESPONSE_TYPE,
+        member::WTH,
     ];
-    let grants = payload.contains_key("authorization_details")
+    let grants = payload.contains_key(member::AUTHORIZATION_DETAILS)
         || names::AGENT_OPERATION_AUTHORIZATION.is_in(payload);
     match OTHER_KINDS.into_iter().find(|member| payload.contains_key(*member)) {
         Some(member) => Err(Denial::about(Reason::ForeignToken, member)),

@@ -12,6 +12,7 @@ use super::dpop::identifier;
 use super::hash;
 use super::jws::Jws;
 use super::keys::{Key, KeySet};
+use super::member;
 use super::target::Target;
 use super::trust::{Algorithm, Issuer};
 use super::verify::{self, Halt};
@@ -94,15 +95,16 @@ impl<'a> UnverifiedIdentity<'a> {
 
     /// The trust domain that the token names: by `iss`, or where there is none by its `sub`.
     pub fn domain<'d>(&self, domains: &'d [TrustDomain]) -> Result<&'d TrustDomain, Denial> {
-        let found = match self.payload.get("iss") {
+        let found = match self.payload.get(member::ISS) {
             Some(Value::String(issuer)) => domains.iter().find(|own| *own.issuer.id == **issuer),
             Some(_) => None,
             None => {
-                let subject = self.payload.get("sub").and_then(Value::as_str).unwrap_or_default();
+                let subject =
+                    self.payload.get(member::SUB).and_then(Value::as_str).unwrap_or_default();
                 domains.iter().find(|own| authority(subject) == Some(&*own.domain))
             }
         };
-        found.ok_or(bad_identity("iss"))
+        found.ok_or(bad_identity(member::ISS))
     }
 
     /// Verifies the token against the keys of its domain at `now`.
@@ -118,19 +120,19 @@ impl<'a> UnverifiedIdentity<'a> {
             Halt::Refuse(denial) => denial.told_as(Reason::WorkloadIdentityInvalid).into(),
         })?;
         self.check_dates(issuer.leeway, now)?;
-        let subject = self.payload.get("sub").and_then(Value::as_str).unwrap_or_default();
+        let subject = self.payload.get(member::SUB).and_then(Value::as_str).unwrap_or_default();
         if subject.len() > MAX_SUBJECT || authority(subject) != Some(&*domain.domain) {
-            return Err(bad_identity("sub").into());
+            return Err(bad_identity(member::SUB).into());
         }
-        let jwk = self.payload.get("cnf").and_then(|cnf| cnf.get("jwk"));
-        let jwk = jwk.ok_or(bad_identity("cnf"))?;
-        let key = Key::presented(jwk).map_err(|_why| bad_identity("cnf"))?;
+        let jwk = self.payload.get(member::CNF).and_then(|cnf| cnf.get("jwk"));
+        let jwk = jwk.ok_or(bad_identity(member::CNF))?;
+        let key = Key::presented(jwk).map_err(|_why| bad_identity(member::CNF))?;
         let algorithm = jwk.get("alg").and_then(|_| key.only_algorithm());
         Ok(Identity {
             subject: subject.into(),
             agent: domain.agents.get(subject).cloned(),
             thumbprint: key.thumbprint(),
-            algorithm: algorithm.ok_or(bad_identity("cnf"))?,
+            algorithm: algorithm.ok_or(bad_identity(member::CNF))?,
             key,
             digest: self.digest,
             leeway: issuer.leeway,
@@ -145,11 +147,11 @@ impl<'a> UnverifiedIdentity<'a> {
             }
             Some(_) => Err(bad_identity(claim)),
         };
-        let expires = date("exp")?.ok_or(bad_identity("exp"))?;
+        let expires = date(member::EXP)?.ok_or(bad_identity(member::EXP))?;
         if now >= expires.after(leeway) {
-            return Err(bad_identity("exp"));
+            return Err(bad_identity(member::EXP));
         }
-        for claim in ["iat", "nbf"] {
+        for claim in [member::IAT, member::NBF] {
             if date(claim)?.is_some_and(|start| start.before(leeway) > now) {
                 return Err(bad_identity(claim));
             }
@@ -207,13 +209,13 @@ pub fn verify_proof(
         .map_err(|_invalid| bad_proof("signature"))?;
     let payload = jws.payload().map_err(told)?;
     let until = check_end(&payload, identity.leeway, expected.now)?;
-    if !hash::is(payload.get("wth"), &identity.digest) {
-        return Err(bad_proof("wth"));
+    if !hash::is(payload.get(member::WTH), &identity.digest) {
+        return Err(bad_proof(member::WTH));
     }
     check_audience(&payload, expected)?;
     check_tokens(&payload, expected)?;
-    let id = payload.get("jti").and_then(Value::as_str);
-    let id = id.filter(|id| (1..=MAX_ID).contains(&id.len())).ok_or(bad_proof("jti"))?;
+    let id = payload.get(member::JTI).and_then(Value::as_str);
+    let id = id.filter(|id| (1..=MAX_ID).contains(&id.len())).ok_or(bad_proof(member::JTI))?;
     let id = identifier(ProofKind::Workload, &identity.thumbprint, id);
     Ok(FirstUse { kind: ProofKind::Workload, id, until })
 }
@@ -224,13 +226,15 @@ fn check_end(
     leeway: Duration,
     now: Timestamp,
 ) -> Result<Timestamp, Denial> {
-    let expires = match payload.get("exp") {
-        Some(Value::Number(number)) => claims::numeric_date(number).ok_or(bad_proof("exp"))?,
-        _ => return Err(bad_proof("exp")),
+    let expires = match payload.get(member::EXP) {
+        Some(Value::Number(number)) => {
+            claims::numeric_date(number).ok_or(bad_proof(member::EXP))?
+        }
+        _ => return Err(bad_proof(member::EXP)),
     };
     let until = expires.after(leeway);
     if now >= until || expires > now.after(MAX_AHEAD).after(leeway) {
-        return Err(bad_proof("exp"));
+        return Err(bad_proof(member::EXP));
     }
     Ok(until)
 }
@@ -239,53 +243,53 @@ fn check_end(
 /// a wrong one is never right.
 fn check_audience(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Denial> {
     let names = |value: &Value| value.as_str().is_some_and(|uri| expected.target.is_named_by(uri));
-    let is_named = match payload.get("aud") {
+    let is_named = match payload.get(member::AUD) {
         None => expected.is_open_agent_auth,
         Some(Value::Array(several)) => several.iter().any(names),
         Some(one) => names(one),
     };
-    if is_named { Ok(()) } else { Err(bad_proof("aud")) }
+    if is_named { Ok(()) } else { Err(bad_proof(member::AUD)) }
 }
 
 /// The proof must be tied to the operation token, or it could be put beside another one; and what it
 /// says of any token must be understood and true.
 fn check_tokens(payload: &Map<String, Value>, expected: &Expected<'_>) -> Result<(), Denial> {
     let mut is_tied = false;
-    if let Some(hash) = payload.get("ath") {
+    if let Some(hash) = payload.get(member::ATH) {
         if !hash::is(Some(hash), expected.token) {
-            return Err(bad_proof("ath"));
+            return Err(bad_proof(member::ATH));
         }
         is_tied = true;
     }
     let is_transaction =
         |hash: &Value| expected.transaction.as_ref().is_some_and(|own| hash::is(Some(hash), own));
-    if payload.get("tth").is_some_and(|hash| !is_transaction(hash)) {
-        return Err(bad_proof("tth"));
+    if payload.get(member::TTH).is_some_and(|hash| !is_transaction(hash)) {
+        return Err(bad_proof(member::TTH));
     }
     let empty = Map::new();
-    let others = match payload.get("oth") {
+    let others = match payload.get(member::OTH) {
         None => &empty,
         Some(Value::Object(others)) => others,
-        Some(_) => return Err(bad_proof("oth")),
+        Some(_) => return Err(bad_proof(member::OTH)),
     };
     for (name, hash) in others {
         let is_token = Some(name.as_str()) == expected.token_header
-            || (name == "aoat" && expected.is_open_agent_auth);
+            || (name == member::AOAT && expected.is_open_agent_auth);
         let is_right = if is_token {
             hash::is(Some(hash), expected.token)
         } else {
             name == "txn-token" && is_transaction(hash)
         };
         if !is_right {
-            return Err(bad_proof("oth"));
+            return Err(bad_proof(member::OTH));
         }
         is_tied |= is_token;
     }
     // In the profile nothing but this member is agreed on.
-    if expected.is_open_agent_auth && !others.contains_key("aoat") {
-        return Err(bad_proof("oth"));
+    if expected.is_open_agent_auth && !others.contains_key(member::AOAT) {
+        return Err(bad_proof(member::OTH));
     }
-    if is_tied { Ok(()) } else { Err(bad_proof("ath")) }
+    if is_tied { Ok(()) } else { Err(bad_proof(member::ATH)) }
 }
 
 #[cfg(test)]

@@ -100,6 +100,41 @@ fn modules_import_only_what_their_layer_allows() {
     assert!(wrong.is_empty(), "against the layering:\n{}", wrong.join("\n"));
 }
 
+/// `tokens.md`: names of claims may change with the drafts, so each stands in one table and nowhere else.
+#[test]
+fn names_of_claims_are_written_in_their_table_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let table = fs::read_to_string(root.join("token/member.rs")).unwrap();
+    let texts = table.lines().filter_map(|line| line.split_once(" = ")?.1.strip_suffix(';'));
+    let texts: Vec<&str> = texts.filter(|text| text.starts_with('"')).collect();
+    assert!(texts.len() > 60, "{texts:?}");
+    // Members of keys have a table of their own; and a label in front of people is no claim.
+    let is_exempt = |file: &str, text: &str| {
+        file.ends_with("token/keys.rs")
+            || file.ends_with("token/member.rs")
+            || (file.ends_with("cli/token/inspect.rs")
+                && matches!(text, "\"identifier\"" | "\"status\""))
+    };
+    let mut wrong = Vec::new();
+    for (_, path) in sources() {
+        let file = path.display().to_string();
+        if !file.contains("/src/token/") && !file.contains("/src/cli/token/") {
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default().lines();
+        // `json!` takes names of members only as they are.
+        let code =
+            code.filter(|line| !line.trim_start().starts_with("//") && !line.contains("json!("));
+        for line in code {
+            let found =
+                texts.iter().filter(|text| line.contains(**text) && !is_exempt(&file, text));
+            wrong.extend(found.map(|text| format!("{file}: {text}")));
+        }
+    }
+    assert!(wrong.is_empty(), "written beside the table of `token::member`:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn the_table_has_no_cycles() {
     for (n, (module, imports)) in MAY_IMPORT.iter().enumerate() {

@@ -15,6 +15,7 @@ use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
 use crate::token::jws::Jws;
+use crate::token::member;
 
 /// `opgate token inspect`
 #[derive(Debug, clap::Args)]
@@ -109,18 +110,18 @@ fn as_text(
         }
     };
     let claim = |name: &str| payload.get(name).map(plain);
-    add("issuer", claim("iss"));
-    add("person", claim("sub"));
-    add("agent", payload.get("act").and_then(|actor| actor.get("sub")).map(plain));
-    add("client", claim("client_id"));
-    add("for", claim("aud"));
-    add("valid from", date(payload, "nbf", now).or_else(|| date(payload, "iat", now)));
-    add("valid until", date(payload, "exp", now));
-    add("scopes", claim("scope"));
-    add("identifier", claim("jti"));
+    add("issuer", claim(member::ISS));
+    add("person", claim(member::SUB));
+    add("agent", payload.get(member::ACT).and_then(|actor| actor.get(member::SUB)).map(plain));
+    add("client", claim(member::CLIENT_ID));
+    add("for", claim(member::AUD));
+    add("valid from", date(payload, member::NBF, now).or_else(|| date(payload, member::IAT, now)));
+    add("valid until", date(payload, member::EXP, now));
+    add("scopes", claim(member::SCOPE));
+    add("identifier", claim(member::JTI));
     let key = jws.header.key_id.as_deref().unwrap_or("without a name");
     add("signed with", Some(output::escaped(&format!("{}, key {key}", jws.header.algorithm))));
-    let details = payload.get("authorization_details").and_then(Value::as_array);
+    let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
     rows.add_all("allows", details.into_iter().flatten().map(detail));
     rows.add_all("policies", story::policies(payload));
     let grant = verdict.and_then(|verdict| verdict.as_deref().ok());
@@ -188,12 +189,12 @@ fn span(duration: Duration) -> String {
 /// One entry of `authorization_details` in words.
 fn detail(detail: &Value) -> String {
     let kind = detail.get("type").map(plain).unwrap_or_default();
-    if kind != "agent_operation" {
+    if kind != member::AGENT_OPERATION {
         return format!("an entry of type `{kind}`");
     }
-    let operations = detail.get("operations").and_then(Value::as_array);
+    let operations = detail.get(member::OPERATIONS).and_then(Value::as_array);
     let operations: Vec<_> = operations.into_iter().flatten().map(operation).collect();
-    let places = detail.get("locations").map(plain);
+    let places = detail.get(member::LOCATIONS).map(plain);
     let at = places.map_or(String::new(), |places| format!(" at {places}"));
     if operations.is_empty() {
         format!("nothing{at}")
@@ -216,12 +217,12 @@ fn oddities(jws: &Jws<'_>, payload: &Map<String, Value>) -> Vec<String> {
             "its type is not `at+jwt`, unless the issuer is configured with `allow_typ`".to_owned(),
         );
     }
-    for claim in ["iss", "sub", "aud", "exp", "iat", "jti"] {
+    for claim in [member::ISS, member::SUB, member::AUD, member::EXP, member::IAT, member::JTI] {
         if !payload.contains_key(claim) {
             odd.push(format!("it has no `{claim}`"));
         }
     }
-    if payload.contains_key("delegation_chain_ref") {
+    if payload.contains_key(member::DELEGATION_CHAIN_REF) {
         odd.push("it refers to a delegation chain that it does not carry".to_owned());
     }
     odd

@@ -9,6 +9,7 @@ use crate::model::time::Timestamp;
 use crate::token::delegation::{Countersignature, Delegation};
 use crate::token::evidence::Evidenced;
 use crate::token::grant::Grant;
+use crate::token::member;
 use crate::token::names;
 
 /// The most of a displayed text that is printed, in characters.
@@ -16,16 +17,16 @@ const MAX_SHOWN: usize = 200;
 
 /// `alice → planner → buyer, 2 of 2 records verified`.
 pub(super) fn through(payload: &Map<String, Value>, grant: Option<&Grant>) -> Option<String> {
-    let chain = payload.get("delegation_chain").and_then(Value::as_array);
+    let chain = payload.get(member::DELEGATION_CHAIN).and_then(Value::as_array);
     let chain = chain.filter(|chain| !chain.is_empty())?;
-    let person = payload.get("sub").map_or_else(|| "nobody".to_owned(), plain);
-    let names = ["delegator_id", "delegator_jti"];
+    let person = payload.get(member::SUB).map_or_else(|| "nobody".to_owned(), plain);
+    let names = [member::DELEGATOR_ID, member::DELEGATOR_JTI];
     let delegator = |record: &Value| {
         names.iter().find_map(|name| record.get(*name)).map_or_else(|| "?".to_owned(), plain)
     };
     let mut way = vec![person];
     way.extend(chain.iter().rev().map(delegator));
-    way.extend(chain.first().and_then(|newest| newest.get("delegatee_id")).map(plain));
+    way.extend(chain.first().and_then(|newest| newest.get(member::DELEGATEE_ID)).map(plain));
     let verified = match grant.and_then(Grant::delegation) {
         Some(delegation) => verified(delegation),
         None => format!("{} records, not verified", chain.len()),
@@ -50,9 +51,10 @@ fn narrowings(newest_first: &[Value]) -> Vec<usize> {
     let mut before: Option<usize> = None;
     let mut places = Vec::new();
     for (n, record) in newest_first.iter().rev().enumerate() {
-        let scopes = record.get("scope").and_then(Value::as_str).map(|s| s.split(' ').count());
+        let scopes =
+            record.get(member::SCOPE).and_then(Value::as_str).map(|s| s.split(' ').count());
         let is_fewer = matches!((before, scopes), (Some(before), Some(now)) if now < before);
-        if is_fewer || record.get("delegated_policy").is_some() {
+        if is_fewer || record.get(member::DELEGATED_POLICY).is_some() {
             places.push(n + 1);
         }
         before = scopes.or(before);
@@ -62,11 +64,11 @@ fn narrowings(newest_first: &[Value]) -> Vec<usize> {
 
 /// What whoever presents the token must prove.
 pub(super) fn bound(payload: &Map<String, Value>) -> Vec<String> {
-    let Some(Value::Object(confirmation)) = payload.get("cnf") else { return Vec::new() };
+    let Some(Value::Object(confirmation)) = payload.get(member::CNF) else { return Vec::new() };
     let word = |member: &str| match member {
-        "jkt" => "a DPoP key",
+        member::JKT => "a DPoP key",
         "jwk" | "kid" => "a key, by a workload's proof or DPoP",
-        "x5t#S256" => "a client certificate",
+        member::X5T_S256 => "a client certificate",
         _ => "something that no gate can check",
     };
     confirmation
@@ -80,8 +82,8 @@ pub(super) fn bound(payload: &Map<String, Value>) -> Vec<String> {
 
 /// Where it is said whether the token was taken back.
 pub(super) fn status(payload: &Map<String, Value>) -> Option<String> {
-    let list = payload.get("status")?.get("status_list")?;
-    Some(format!("place {} of {}", list.get("idx").map(plain)?, list.get("uri").map(plain)?))
+    let list = payload.get(member::STATUS)?.get(member::STATUS_LIST)?;
+    Some(format!("place {} of {}", list.get(member::IDX).map(plain)?, list.get("uri").map(plain)?))
 }
 
 /// What the person was shown, what they did and when, and what vouches for it.
@@ -100,10 +102,11 @@ pub(super) fn shown(
         ));
     }
     let Some(confirmation) = confirmation(payload) else { return named(payload) };
-    let text = confirmation.get("displayed_content").and_then(Value::as_str)?;
+    let text = confirmation.get(member::DISPLAYED_CONTENT).and_then(Value::as_str)?;
     let text: String = text.chars().take(MAX_SHOWN).collect();
-    let action = confirmation.get("user_action").map_or_else(|| "no action".to_owned(), plain);
-    let at = confirmation.get("timestamp").and_then(Value::as_u64);
+    let action =
+        confirmation.get(member::USER_ACTION).map_or_else(|| "no action".to_owned(), plain);
+    let at = confirmation.get(member::TIMESTAMP).and_then(Value::as_u64);
     let when = at
         .map_or_else(String::new, |at| format!(", {}", date_of(Timestamp::from_seconds(at), now)));
     Some(format!("“{}” ({action}{when}; not verified)", escaped(&text)))
@@ -111,18 +114,22 @@ pub(super) fn shown(
 
 /// Evidence of which the token has the name alone.
 fn named(payload: &Map<String, Value>) -> Option<String> {
-    let trails = names::AUDIT_TRAIL.all(payload).filter_map(|trail| trail.get("evidence_ref"));
-    let id = payload.get("evidence_ref").into_iter().chain(trails).next()?;
+    let trails =
+        names::AUDIT_TRAIL.all(payload).filter_map(|trail| trail.get(member::EVIDENCE_REF));
+    let id = payload.get(member::EVIDENCE_REF).into_iter().chain(trails).next()?;
     Some(format!("named only ({}): its issuer tells it, where a gate can ask", plain(id)))
 }
 
 /// The confirmation in any of its places (`evidence.md` §1).
 fn confirmation(payload: &Map<String, Value>) -> Option<&Value> {
-    let details = payload.get("authorization_details").and_then(Value::as_array);
-    let of_details = details.into_iter().flatten().filter_map(|detail| detail.get("evidence"));
-    let mut evidence = of_details.chain(payload.get("evidence"));
+    let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
+    let of_details =
+        details.into_iter().flatten().filter_map(|detail| detail.get(member::EVIDENCE));
+    let mut evidence = of_details.chain(payload.get(member::EVIDENCE));
     evidence.find_map(|evidence| {
-        evidence.get("user_confirmation").or_else(|| evidence.get("user_confirmation_record"))
+        evidence
+            .get(member::USER_CONFIRMATION)
+            .or_else(|| evidence.get(member::USER_CONFIRMATION_RECORD))
     })
 }
 

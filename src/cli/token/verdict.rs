@@ -22,6 +22,7 @@ use crate::token::extract;
 use crate::token::grant::Grant;
 use crate::token::jws::Jws;
 use crate::token::keys::KeySet;
+use crate::token::member;
 use crate::token::signers::IssuerAlone;
 use crate::token::trust::{Countersigned, Delegations, Issuer};
 use crate::token::verify::{self, Halt, Unverified};
@@ -42,7 +43,7 @@ pub(super) fn by_keys(
         leeway: Duration::ZERO,
         max_lifetime: Duration::MAX,
         delegation: Some(any_chain()),
-        ..Issuer::named(payload.get("iss").and_then(Value::as_str).unwrap_or_default())
+        ..Issuer::named(payload.get(member::ISS).and_then(Value::as_str).unwrap_or_default())
     };
     let (issuer, keys) = (Arc::new(issuer), Arc::new(keys));
     let signers = IssuerAlone { issuer: &issuer, keys: &keys };
@@ -82,7 +83,7 @@ pub(super) fn by_configuration(
     config: Config,
 ) -> anyhow::Result<Verdict> {
     let Some(resource) = resource_of(payload, &config) else {
-        return Ok(Err(failed(Denial::about(Reason::AudienceMismatch, "aud"))));
+        return Ok(Err(failed(Denial::about(Reason::AudienceMismatch, member::AUD))));
     };
     let parts = call_of(presented, resource)?;
     serve::runtime(Some(1))?.block_on(async {
@@ -109,14 +110,14 @@ fn resource_of<'c>(
     payload: &Map<String, Value>,
     config: &'c Config,
 ) -> Option<&'c config::Resource> {
-    let is_named = |resource: &&config::Resource| match payload.get("aud") {
+    let is_named = |resource: &&config::Resource| match payload.get(member::AUD) {
         Some(Value::Array(several)) => several.iter().any(|one| *one == *resource.id),
         Some(one) => *one == *resource.id,
         None => false,
     };
     let is_trusting = |resource: &&config::Resource| {
         let mut issuers = resource.issuers.iter().filter_map(|index| config.issuers.get(*index));
-        issuers.any(|issuer| payload.get("iss").is_some_and(|iss| *iss == *issuer.trust.id))
+        issuers.any(|issuer| payload.get(member::ISS).is_some_and(|iss| *iss == *issuer.trust.id))
     };
     let mut named = config.resources.iter().filter(is_named);
     named.clone().find(is_trusting).or_else(|| named.next())

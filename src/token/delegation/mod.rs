@@ -19,6 +19,7 @@ use super::trust::{Countersigned, Delegations, Issuer};
 use super::verify::Halt;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::token::member;
 
 /// How deep `act` may nest (`tokens.md` §7).
 const MAX_ACTORS: usize = 16;
@@ -112,7 +113,7 @@ const fn fails(check: &'static str) -> Denial {
 /// D1, on a token of which nothing is believed yet: a long chain must not buy signature work, not even
 /// that of the token's own signature.
 pub fn check_depth(payload: &Map<String, Value>, issuer: &Issuer) -> Result<(), Denial> {
-    match (payload.get("delegation_chain"), &issuer.delegation) {
+    match (payload.get(member::DELEGATION_CHAIN), &issuer.delegation) {
         (Some(Value::Array(records)), Some(terms)) if records.len() > terms.max_depth => {
             Err(fails("D1"))
         }
@@ -128,21 +129,21 @@ pub fn verify(
     verifier: &mut Verifier<'_, impl Signers>,
 ) -> Result<Option<Delegation>, Halt> {
     // A reference to a chain is for the introspection of a token, never for fetching (tokens.md §7).
-    if payload.contains_key("delegation_chain_ref") {
-        let about = "delegation_chain_ref";
+    if payload.contains_key(member::DELEGATION_CHAIN_REF) {
+        let about = member::DELEGATION_CHAIN_REF;
         return Err(Denial::about(Reason::DelegationUnverified, about).into());
     }
-    let Some(chain) = payload.get("delegation_chain") else { return Ok(None) };
+    let Some(chain) = payload.get(member::DELEGATION_CHAIN) else { return Ok(None) };
     if chain.as_array().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
     let Some(terms) = &issuer.delegation else {
-        return Err(Denial::about(Reason::DelegationUnverified, "delegation_chain").into());
+        return Err(Denial::about(Reason::DelegationUnverified, member::DELEGATION_CHAIN).into());
     };
     let records: Option<Vec<_>> =
         chain.as_array().and_then(|chain| chain.iter().map(Value::as_object).collect());
     let records = records.ok_or(fails("D1"))?;
-    if records.first().is_some_and(|newest| newest.contains_key("delegator_jti")) {
+    if records.first().is_some_and(|newest| newest.contains_key(member::DELEGATOR_JTI)) {
         return tokens::verify(&records, payload, claims, issuer, terms, verifier).map(Some);
     }
     agents(&records, payload, claims, issuer, terms, verifier).map(Some)
@@ -189,19 +190,19 @@ fn agents(
 fn check_actors(payload: &Map<String, Value>, records: &[Record<'_>]) -> Result<(), Denial> {
     let mut expected = records.first().map(|newest| newest.delegatee);
     let mut older = records.iter();
-    let mut actor = payload.get("act");
+    let mut actor = payload.get(member::ACT);
     let mut failure = "D4";
     if actor.is_none() {
         return Err(fails(failure));
     }
     for _ in 0..MAX_ACTORS {
         let Some(members) = actor else { return Ok(()) };
-        let subject = members.get("sub").and_then(Value::as_str);
+        let subject = members.get(member::SUB).and_then(Value::as_str);
         if subject.is_none() || subject != expected {
             return Err(fails(failure));
         }
         failure = "D5";
-        actor = members.get("act");
+        actor = members.get(member::ACT);
         expected = older.next().map(|record| record.delegator);
     }
     Err(fails("D5"))

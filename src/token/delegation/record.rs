@@ -6,21 +6,22 @@ use super::{Countersignature, Hop, summary};
 use crate::model::time::Timestamp;
 use crate::token::claims::MAX_AGENT as MAX_ID;
 use crate::token::jcs;
+use crate::token::member;
 use crate::token::policies::Policy;
 use crate::token::trust::Delegations;
 
 /// The members that signatures cover, those that may be absent last.
 const SIGNED: [&str; 8] = [
-    "as_id",
-    "delegatee_id",
-    "delegation_timestamp",
-    "delegator_id",
-    "delegated_policy",
-    "operation_summary",
-    "root_evidence_ref",
-    "scope",
+    member::AS_ID,
+    member::DELEGATEE_ID,
+    member::DELEGATION_TIMESTAMP,
+    member::DELEGATOR_ID,
+    member::DELEGATED_POLICY,
+    member::OPERATION_SUMMARY,
+    member::ROOT_EVIDENCE_REF,
+    member::SCOPE,
 ];
-const SIGNATURES: [&str; 2] = ["as_signature", "delegator_signature"];
+const SIGNATURES: [&str; 2] = [member::AS_SIGNATURE, member::DELEGATOR_SIGNATURE];
 /// How many names of members that no signature covers are kept, and how long each may be.
 const MAX_UNSIGNED: (usize, usize) = (8, 64);
 
@@ -44,35 +45,37 @@ impl<'a> Record<'a> {
     /// D2. A member that is there must be of its type; `null` is of none.
     pub(super) fn read(members: &'a Map<String, Value>, terms: &Delegations) -> Option<Self> {
         // What belongs to the other shape of record would make this one mean two things.
-        if members.contains_key("delegator_jti") || members.contains_key("delegator_agent_identity")
+        if members.contains_key(member::DELEGATOR_JTI)
+            || members.contains_key(member::DELEGATOR_AGENT_IDENTITY)
         {
             return None;
         }
         let id = |name| text(members, name).filter(|id| is_agent_id(id, terms));
-        let policy = match members.get("delegated_policy") {
+        let policy = match members.get(member::DELEGATED_POLICY) {
             None => None,
             Some(policy) if is_policy(policy) => Some(Policy::of(policy.as_object()?).ok()?),
             Some(_) => return None,
         };
-        optional(members, "operation_summary")?;
-        let scope = optional(members, "scope")?;
+        optional(members, member::OPERATION_SUMMARY)?;
+        let scope = optional(members, member::SCOPE)?;
         if scope.is_some_and(|list| !is_scope(list)) {
             return None;
         }
-        let root_evidence = optional(members, "root_evidence_ref")?;
+        let root_evidence = optional(members, member::ROOT_EVIDENCE_REF)?;
         if root_evidence.is_some_and(|id| !(1..=512).contains(&id.chars().count())) {
             return None;
         }
         Some(Self {
             members,
-            delegator: id("delegator_id")?,
-            delegatee: id("delegatee_id")?,
-            authority: text(members, "as_id").filter(|id| (1..=MAX_ID).contains(&id.len()))?,
-            at: seconds(members.get("delegation_timestamp")?)?,
+            delegator: id(member::DELEGATOR_ID)?,
+            delegatee: id(member::DELEGATEE_ID)?,
+            authority: text(members, member::AS_ID)
+                .filter(|id| (1..=MAX_ID).contains(&id.len()))?,
+            at: seconds(members.get(member::DELEGATION_TIMESTAMP)?)?,
             scope,
             root_evidence,
-            as_signature: text(members, "as_signature")?,
-            delegator_signature: optional(members, "delegator_signature")?,
+            as_signature: text(members, member::AS_SIGNATURE)?,
+            delegator_signature: optional(members, member::DELEGATOR_SIGNATURE)?,
             policy,
         })
     }
@@ -94,7 +97,7 @@ impl<'a> Record<'a> {
             authority: self.authority.into(),
             at: Timestamp::from_seconds(whole_seconds(self.at)),
             countersignature,
-            summary: text(self.members, "operation_summary").map(summary),
+            summary: text(self.members, member::OPERATION_SUMMARY).map(summary),
             policy: self.policy.clone(),
             unsigned: unsigned
                 .map(|name| name.chars().take(long).collect::<String>().into())

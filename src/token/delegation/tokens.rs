@@ -14,6 +14,7 @@ use crate::token::date;
 use crate::token::detached::Detached;
 use crate::token::jcs;
 use crate::token::jws::Jws;
+use crate::token::member;
 use crate::token::names;
 use crate::token::signers::{Finding, Role, Signers, Verifier};
 use crate::token::trust::{Delegations, Issuer};
@@ -66,25 +67,26 @@ impl<'a> Record<'a> {
     /// D2: every member of its type, the same person as in the token, and an identity that had not
     /// expired when it was delegated from.
     fn read(members: &'a Map<String, Value>, human: &str) -> Option<Self> {
-        if members.contains_key("delegator_id") || members.contains_key("delegatee_id") {
+        if members.contains_key(member::DELEGATOR_ID) || members.contains_key(member::DELEGATEE_ID)
+        {
             return None;
         }
         let text = |name: &str| members.get(name).and_then(Value::as_str);
-        let identity = members.get("delegator_agent_identity")?.as_object()?;
-        let at = date::rfc3339(text("delegation_timestamp")?)?;
+        let identity = members.get(member::DELEGATOR_AGENT_IDENTITY)?.as_object()?;
+        let at = date::rfc3339(text(member::DELEGATION_TIMESTAMP)?)?;
         let expires = names::EXPIRES.moment(identity).ok()??;
         if issued_to(identity)? != human || at >= expires {
             return None;
         }
-        if members.get("operation_summary").is_some_and(|summary| !summary.is_string()) {
+        if members.get(member::OPERATION_SUMMARY).is_some_and(|summary| !summary.is_string()) {
             return None;
         }
         Some(Self {
             members,
-            token: text("delegator_jti").filter(|jti| (1..=255).contains(&jti.len()))?,
+            token: text(member::DELEGATOR_JTI).filter(|jti| (1..=255).contains(&jti.len()))?,
             at: Duration::from_micros(at.micros()).as_secs_f64(),
-            summary: text("operation_summary"),
-            signature: text("as_signature")?,
+            summary: text(member::OPERATION_SUMMARY),
+            signature: text(member::AS_SIGNATURE)?,
         })
     }
 
@@ -95,7 +97,7 @@ impl<'a> Record<'a> {
         issuer: &Issuer,
         verifier: &mut Verifier<'_, impl Signers>,
     ) -> Result<bool, Halt> {
-        let others = self.members.iter().filter(|(name, _)| *name != "as_signature");
+        let others = self.members.iter().filter(|(name, _)| *name != member::AS_SIGNATURE);
         let others: Vec<_> = others.map(|(name, value)| (name.as_str(), value)).collect();
         let (detached, payload) = if self.signature.contains("..") {
             (self.signature.into(), jcs::object(others).map_err(|_number| fails("D11"))?)

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Carrier, Evidenced, fails, is_evidence};
 use crate::token::grant::Grant;
+use crate::token::member;
 use crate::token::names;
 use crate::token::signers::{Signers, Verifier};
 use crate::token::verify::Halt;
@@ -20,7 +21,7 @@ pub fn named<'a>(
     own.chain(grant.delegation().and_then(|chain| chain.root_evidence.as_deref()))
 }
 
-const REFERENCE: &str = "evidence_ref";
+const REFERENCE: &str = member::EVIDENCE_REF;
 
 /// Verifies what `members` of the issuer's answer say of the evidence that the token with this `payload`
 /// names. Whom, with what and since when it is for, the token itself says.
@@ -50,12 +51,13 @@ pub fn verify(
 /// The payload with the evidence of an answer in every place where that may stand, and with no other.
 fn with(payload: &Map<String, Value>, members: &Map<String, Value>) -> Map<String, Value> {
     let mut whole = payload.clone();
-    whole.remove("evidence");
-    let own = ["evidence", "evidence_details"].into_iter().find_map(|name| members.get(name));
+    whole.remove(member::EVIDENCE);
+    let own =
+        [member::EVIDENCE, member::EVIDENCE_DETAILS].into_iter().find_map(|name| members.get(name));
     if let Some(evidence) = own {
-        whole.insert("evidence".into(), evidence.clone());
+        whole.insert(member::EVIDENCE.into(), evidence.clone());
     }
-    let details = members.get("authorization_details").and_then(Value::as_array);
+    let details = members.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
     let mut told = details.into_iter().flatten().filter(|detail| is_evidence(detail)).peekable();
     if told.peek().is_some()
         && let Value::Array(own) = whole.entry("authorization_details").or_insert_with(|| json!([]))
