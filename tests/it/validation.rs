@@ -298,3 +298,28 @@ fn a_large_public_api_is_validated_as_it_is_written() {
     echo.assert_untouched("parameters that do not fit");
     assert_eq!(list("state=closed&per_page=7&labels=a,b").status, 200);
 }
+
+#[test]
+fn explain_says_which_argument_does_not_fit_and_what_it_breaks() {
+    let echo = Echo::start();
+    let gate = setup(&echo, SHOP, true).start();
+    let token = everything(&gate);
+    let explained = |request: &str, body: &str| {
+        gate.setup.write("body.json", body);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_opgate"));
+        command.current_dir(gate.setup.dir.path()).args(["explain", "-c", "opgate.toml"]);
+        command.args(["--token", &token, "--request", request]);
+        if !body.is_empty() {
+            command.args(["--body", "body.json"]);
+        }
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let told = explained("POST /shop/orders", r#"{"amount":5,"lines":[{"x":1}]}"#);
+    assert!(told.contains("arguments_invalid additionalProperties: body /lines/0/x"), "{told}");
+    assert!(told.contains("it breaks `additionalProperties` of the document"), "{told}");
+    let told = explained("GET /shop/orders?limit=0", "");
+    assert!(told.contains("arguments_invalid minimum: query /limit"), "{told}");
+    let told = explained("POST /shop/orders", r#"{"amount":5}"#);
+    assert!(told.contains("allowed"), "{told}");
+    echo.assert_untouched("what is only explained");
+}

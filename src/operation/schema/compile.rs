@@ -478,6 +478,7 @@ fn translated(text: &str) -> String {
             }
             // Doubled, these combine classes here.
             '&' | '~' if in_class => (1, format!(r"\{c}")),
+            '-' if in_class && rest.starts_with("--") => (2, r"-\-".to_owned()),
             '.' if !in_class => (1, format!("[^{LINE_ENDS}]")),
             _ => (c.len_utf8(), c.to_string()),
         };

@@ -234,6 +234,8 @@ fn patterns_mean_what_they_mean_in_ecma_262() {
         ("^[^]$", "\n", true),
         (r"^[a[]$", "[", true),
         ("^[a&&b]+$", "&b", true),
+        ("^[+--]$", ",", true),
+        ("^[+--]$", "a", false),
         (r"^\/a\-b$", "/a-b", true),
         ("b", "abc", true),
     ] {
