@@ -13,6 +13,7 @@ use http::HeaderMap;
 use super::call::Call;
 use super::facts::{Facts, Policies, Stop};
 use crate::model::body::Body;
+use crate::model::consulted::Consulted;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -51,33 +52,6 @@ pub struct Question<'a> {
     pub body: Option<&'a Body>,
     /// Whether there is a body that was not.
     pub is_unread: bool,
-}
-
-/// One policy that was asked (`policy.md` §10).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consulted {
-    /// What carries it.
-    pub carrier: &'static str,
-    /// Its name, where it has one; otherwise it stood in the token.
-    pub id: Option<Box<str>>,
-    /// The entry of the token, or the place in the chain, that carries it.
-    pub place: Option<usize>,
-    /// SHA-256 of its text.
-    pub sha256: [u8; 32],
-    /// SHA-256 of its data, where it has any.
-    pub data: Option<[u8; 32]>,
-    /// What it was read as.
-    pub dialect: &'static str,
-    /// The form in which it was told of the call.
-    pub profile: &'static str,
-    /// SHA-256 of what it was told.
-    pub input: [u8; 32],
-    /// What it said: `true`, `false`, `undefined`, `non_boolean`, `error`.
-    pub result: &'static str,
-    /// The steps that it took.
-    pub steps: u64,
-    /// The time that it took.
-    pub elapsed: Duration,
 }
 
 /// The policies of one call, as they are asked.

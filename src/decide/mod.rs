@@ -26,10 +26,11 @@ use http::header;
 
 use self::call::Call;
 use self::circle::Circle;
-use self::consult::{Consultation, Consulted, Question};
+use self::consult::{Consultation, Question};
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::body::Body;
+use crate::model::consulted::Consulted;
 use crate::model::need::{Need, Obligation};
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};

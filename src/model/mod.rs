@@ -4,6 +4,7 @@ pub mod argument;
 pub mod authentication;
 pub mod body;
 pub mod confirmation;
+pub mod consulted;
 pub mod decimal;
 pub mod exact;
 pub mod hex;

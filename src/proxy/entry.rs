@@ -11,8 +11,8 @@ use uuid::{NoContext, Uuid};
 
 use super::headers::{Caller, TRACEPARENT};
 use crate::audit::record::{
-    Agent, Basis, Charge, Decision, Exceeded, Http, Kept, Operation, PolicyAnswer, Proof, Token,
-    Trail, Unverified,
+    Agent, Basis, Charge, Decision, Exceeded, Http, Kept, Operation, Proof, Token, Trail,
+    Unverified,
 };
 use crate::audit::record::{
     Delegation as RecordedDelegation, Evidence as RecordedEvidence, Hop as RecordedHop,
@@ -20,11 +20,11 @@ use crate::audit::record::{
 };
 use crate::audit::tag::Tag;
 use crate::decide::call::Call;
-use crate::decide::consult::Consulted;
 use crate::decide::permit::Ground;
 use crate::facts::ledger::{Shortfall, Taken};
 use crate::facts::replay::Fulfilled;
 use crate::journal::writer::Journal;
+use crate::model::consulted::Consulted;
 use crate::model::need::FirstUse;
 use crate::model::reason::Denial;
 use crate::model::time::Timestamp;
@@ -154,7 +154,6 @@ pub struct Computed {
     query: Option<Tag>,
     scope: Option<String>,
     digest: Option<[u8; 32]>,
-    policies: Vec<PolicyAnswer>,
     issuer: Option<Box<str>>,
     charged: Vec<Charge>,
     exceeded: Option<Exceeded>,
@@ -167,7 +166,6 @@ impl Entry<'_> {
             query: self.parts.uri.query().map(|query| journal.tag(query)),
             charged: self.taken.iter().filter_map(charge).collect(),
             exceeded: self.shortfall.map(exceeded),
-            policies: self.consulted.iter().map(answer).collect(),
             ..Computed::default()
         };
         if let Some((grant, parties)) = self.parties().filter(|(_, all)| all.rest_on_presenter) {
@@ -219,7 +217,7 @@ impl Entry<'_> {
             basis: self.basis(),
             charged: &computed.charged,
             exceeded: computed.exceeded.as_ref(),
-            policies: &computed.policies,
+            policies: self.consulted,
             operation: self.call.and_then(operation),
             http: Http {
                 method: http.method.as_str(),
@@ -400,22 +398,6 @@ fn hop<'r>(hop: &'r Hop, journal: &Journal) -> RecordedHop<'r> {
 }
 
 /// What a record says of a policy that was asked (`policy.md` §10).
-fn answer(consulted: &Consulted) -> PolicyAnswer {
-    PolicyAnswer {
-        carrier: consulted.carrier,
-        id: consulted.id.clone(),
-        place: consulted.place,
-        sha256: consulted.sha256,
-        data: consulted.data,
-        dialect: consulted.dialect,
-        profile: consulted.profile,
-        input: consulted.input,
-        result: consulted.result,
-        steps: consulted.steps,
-        elapsed: consulted.elapsed,
-    }
-}
-
 fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {
     let entry = call.entry().ok()?;
     Some(Operation {

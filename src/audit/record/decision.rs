@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Body, Effect, Evidence, Kept, PolicyAnswer, count, micros};
+use super::{Body, Effect, Evidence, Kept, count, micros, policy};
 use crate::audit::line::Members;
 use crate::audit::tag::Tag;
+use crate::model::consulted::Consulted;
 use crate::model::need::{Bond, Charged, FirstUse};
 use crate::model::reason::Denial;
 use crate::model::written::Written;
@@ -54,7 +55,7 @@ pub struct Decision<'a> {
     /// The grant entry that covers the operation.
     pub basis: Option<Basis<'a>>,
     /// The policies that were asked, in order.
-    pub policies: &'a [PolicyAnswer],
+    pub policies: &'a [Consulted],
     /// What the call was charged under every cap, when it is allowed.
     pub charged: &'a [Charge],
     /// The cap it did not fit into, when that is why it is refused.
@@ -174,7 +175,7 @@ impl Decision<'_> {
 
     fn asked(&self, to: &mut Members<'_>) {
         if !self.policies.is_empty() {
-            to.objects("policies", self.policies, |to, answer| answer.write(to));
+            to.objects("policies", self.policies, |to, one| policy::write(one, to));
         }
     }
 

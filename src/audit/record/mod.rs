@@ -14,7 +14,6 @@ use std::time::Duration;
 pub use self::decision::{
     Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Trace, Unverified,
 };
-pub use self::policy::PolicyAnswer;
 pub use self::process::{
     Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
 };
