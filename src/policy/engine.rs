@@ -311,6 +311,7 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Policy {
     digest: [u8; 32],
+    length: usize,
     data: Option<[u8; 32]>,
     program: rego::Program,
 }
@@ -334,7 +335,8 @@ pub fn compile_with(source: &Source<'_>, data: Option<&Data>) -> Result<Arc<Poli
         }
     };
     let digest = sha256(source.text.as_bytes());
-    Ok(Arc::new(Policy { digest, data: data.map(|data| data.sha256), program }))
+    let length = source.text.len();
+    Ok(Arc::new(Policy { digest, length, data: data.map(|data| data.sha256), program }))
 }
 
 /// A policy as its author should see it.
@@ -456,6 +458,11 @@ impl Policy {
     /// SHA-256 of the text: what an audit record names it by.
     pub const fn digest(&self) -> &[u8; 32] {
         &self.digest
+    }
+
+    /// The length of the text, in bytes.
+    pub const fn length(&self) -> usize {
+        self.length
     }
 
     /// SHA-256 of the file that is its `data`, where it has one.

@@ -12,7 +12,7 @@ use super::engine::{Input, Policy, Written};
 use super::record::Record;
 use crate::model::time::Timestamp;
 
-/// How many compiled policies are kept (`policy.md` §5).
+/// How many compiled policies are kept (`policy.md` §5), and fewer where they are long.
 const MAX_COMPILED: usize = 10_000;
 /// How many texts are kept that stand behind names. At 64 KiB the largest of them fill 64 MiB.
 const MAX_TEXTS: usize = 1_024;

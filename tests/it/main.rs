@@ -18,6 +18,7 @@
 mod agents;
 mod architecture;
 mod arguments;
+mod besieged;
 mod callers;
 mod certificates;
 mod claims;
