@@ -398,7 +398,11 @@ impl<'c> Consultation<'c> {
             return Ok((known.evaluation.clone(), known.elapsed));
         }
         let begun = watch();
-        let quick = policy.evaluate(&long.input, &Limits { steps: Limits::QUICK, stop: None });
+        let quick = if long.input.is_large() {
+            Evaluation { outcome: Err(Failure::Budget), steps: 0, fault: None }
+        } else {
+            policy.evaluate(&long.input, &Limits { steps: Limits::QUICK, stop: None })
+        };
         let lack = Lack::Answer(long);
         // What was tried in vain is not tried again.
         if quick.outcome == Err(Failure::Budget) && !tried.contains(&lack) {

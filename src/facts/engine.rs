@@ -48,11 +48,16 @@ impl Engines {
         self.work(COMPILATION, move || policies.compiled(&text.source())).await
     }
 
-    /// Asks `policy` about `input`: here at first, and in a room when that does not suffice.
+    /// Asks `policy` about `input`: here at first, and in a room when that does not suffice or is not to
+    /// be tried.
     pub async fn evaluate(&self, policy: &Arc<Policy>, input: &Input) -> Evaluation {
-        let quick = policy.evaluate(input, &Limits { steps: Limits::QUICK, stop: None });
-        if quick.outcome != Err(Failure::Budget) {
-            return quick;
+        let mut steps = 0;
+        if !input.is_large() {
+            let quick = policy.evaluate(input, &Limits { steps: Limits::QUICK, stop: None });
+            if quick.outcome != Err(Failure::Budget) {
+                return quick;
+            }
+            steps = quick.steps;
         }
         let stop = Arc::new(AtomicBool::new(false));
         let (policy, input, told) = (Arc::clone(policy), input.clone(), Arc::clone(&stop));
@@ -61,11 +66,7 @@ impl Engines {
         let stopped = Stop(stop);
         let evaluation = self.work(PATIENCE, whole).await;
         drop(stopped);
-        evaluation.unwrap_or(Evaluation {
-            outcome: Err(Failure::Timeout),
-            steps: quick.steps,
-            fault: None,
-        })
+        evaluation.unwrap_or(Evaluation { outcome: Err(Failure::Timeout), steps, fault: None })
     }
 
     /// Runs `work` in a room, and waits for it as long as `patience` lasts.

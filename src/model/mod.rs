@@ -9,6 +9,7 @@ pub mod decimal;
 pub mod exact;
 pub mod hex;
 pub mod json;
+pub mod media;
 pub mod need;
 pub mod operation;
 pub mod pattern;

@@ -244,6 +244,12 @@ impl Input {
         &self.0.value
     }
 
+    /// Whether so much is told that a function of an engine, which nothing can stop before its end, may take
+    /// long: nothing for a thread that serves.
+    pub fn is_large(&self) -> bool {
+        !holds_within(&self.0.value, &mut { QUICK_SIZE })
+    }
+
     /// `environment.now_ns`: what `time.now_ns()` returns, so that a decision can be replayed.
     pub(super) fn now_ns(&self) -> Option<u64> {
         self.0.value.pointer("/environment/now_ns")?.as_u64()
@@ -251,6 +257,24 @@ impl Input {
 
     pub(super) fn document(&self) -> &Document {
         self.0.document.get_or_init(|| Document::of(&self.0.value))
+    }
+}
+
+/// The most octets of text and members of an input that is asked about on a thread that serves.
+const QUICK_SIZE: usize = 64 * 1_024;
+
+/// Whether `value` takes no more than what is `left`, which is told what it takes.
+fn holds_within(value: &Value, left: &mut usize) -> bool {
+    let own = match value {
+        Value::String(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => 0,
+    };
+    let Some(rest) = left.checked_sub(own.saturating_add(1)) else { return false };
+    *left = rest;
+    match value {
+        Value::Array(items) => items.iter().all(|item| holds_within(item, left)),
+        Value::Object(members) => members.values().all(|member| holds_within(member, left)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
 

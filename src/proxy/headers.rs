@@ -44,6 +44,9 @@ const HOP_BY_HOP: [&str; 11] = [
     "upgrade",
 ];
 
+/// What says how a body is read. Spelt with `_` it was not looked at, and some servers take it for the same.
+const OF_BODY: [&str; 4] = ["content-encoding", "content-length", "content-type", "host"];
+
 /// Credentials of the agent, which are for this gate alone.
 const CREDENTIALS: [&str; 11] = [
     "authorization",
@@ -183,6 +186,7 @@ fn is_unwanted(name: &HeaderName, resource: &Resource) -> bool {
         text => {
             let dashed = dashed(name);
             is_unwanted_anywhere(&dashed)
+                || matches!(dashed, Cow::Owned(ref spelt) if OF_BODY.contains(&&**spelt))
                 || resource.strip.iter().any(|strip| strip == text || strip.as_str() == dashed)
         }
     }

@@ -22,6 +22,7 @@ use crate::facts::store::{Settling, Store};
 use crate::model::body::Body;
 use crate::model::consulted::Consulted;
 use crate::model::exact::{Json, Malformed};
+use crate::model::media;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::contract::Misfit;
@@ -217,26 +218,11 @@ fn check_readable(headers: &HeaderMap) -> Result<(), Denial> {
         return Err(Denial::about(Reason::BodyTypeRefused, "content-encoding"));
     }
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    if kind.is_some_and(is_json) {
+    if kind.is_some_and(media::is_json) {
         Ok(())
     } else {
         Err(Denial::about(Reason::BodyTypeRefused, "content-type"))
     }
-}
-
-/// `application/json`, or a type with the suffix `+json` (RFC 6839 §3.1), in UTF-8, which is all that
-/// RFC 8259 §8.1 allows: with another `charset`, another reader would read another text.
-fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type.split(';');
-    let kind = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
-    let named = kind.strip_prefix("application/");
-    let is_json = named.is_some_and(|named| named == "json" || named.ends_with("+json"));
-    is_json
-        && parts.all(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            !name.trim().eq_ignore_ascii_case("charset")
-                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
 }
 
 /// Step 19: strict JSON, numbers exact.
@@ -253,28 +239,4 @@ fn json_body(octets: Bytes) -> Result<Body, Denial> {
         .map_err(|malformed| Denial::about(Reason::BodyMalformed, about(malformed)))?;
     let sha256 = sha256(&octets);
     Ok(Body { octets, json, sha256 })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_known_by_its_type() {
-        for (kind, expected) in [
-            ("application/json", true),
-            ("Application/JSON; charset=UTF-8", true),
-            ("application/json;charset=\"utf-8\"", true),
-            ("application/merge-patch+json", true),
-            ("application/json; charset=utf-16", false),
-            ("application/json; a=b; charset=latin1", false),
-            ("application/jsonx", false),
-            ("text/json", false),
-            ("text/plain", false),
-            ("application/x-www-form-urlencoded", false),
-            ("", false),
-        ] {
-            assert_eq!(is_json(kind), expected, "{kind}");
-        }
-    }
 }

@@ -156,6 +156,8 @@ fn ver_018_a_judged_body_is_json_in_no_encoding() {
         ("text/plain", None),
         ("application/x-www-form-urlencoded", None),
         ("application/json; charset=utf-16", None),
+        ("application/json; charset*=us-ascii'en'utf-7", None),
+        ("application/x-www-form-urlencoded,x+json", None),
         (JSON, Some(("Content-Encoding", "gzip"))),
         (JSON, Some(("Content-Encoding", "identity, gzip"))),
     ] {
@@ -240,6 +242,8 @@ fn every_value_of_a_query_parameter_is_held_against_the_grant() {
         "?limit=10&%6Cimit=1000",
         "?limit=1e9",
         "?limit=-1",
+        "?limit=5&z=1;limit=1000",
+        "?limit=5&limit[]=1000",
     ] {
         let response = gate.get(&format!("/shop/products/1{query}"), &token);
         assert_eq!(response.status, 403, "{query}");

@@ -516,3 +516,22 @@ fn what_was_stopped_before_it_began_ends_at_once() {
     assert_eq!(evaluation.outcome, Err(Failure::Timeout));
     assert!(evaluation.steps < 10_000, "{}", evaluation.steps);
 }
+
+/// A builtin runs to its end, whatever the steps and the clock say: so none makes more of a text than that
+/// is worth.
+#[test]
+fn pol_007_no_builtin_makes_much_of_a_long_text() {
+    let long = json!({ "s": "a".repeat(900_000) });
+    for call in [
+        "indexof_n(input.s, \"a\") != []",
+        "split(input.s, \"\") != []",
+        "trim(input.s, \"a\") == \"\"",
+        "trim_left(input.s, \"a\") == \"\"",
+        "trim_right(input.s, \"a\") == \"\"",
+    ] {
+        let body = format!("allow if {call}");
+        assert_eq!(outcome(&body, long.clone()), Err(Failure::Engine), "{call}");
+        assert_ne!(outcome(&body, json!({ "s": "aa" })), Err(Failure::Engine), "{call}");
+    }
+    assert!(Input::new(long).is_large() && !Input::new(json!({ "s": "a" })).is_large());
+}
