@@ -19,7 +19,7 @@ use crate::audit::record;
 use crate::config::secret::Reference;
 use crate::config::{self, Config, LocalPolicy};
 use crate::facts::revocation::Revocations;
-use crate::journal::floods::Floods;
+use crate::journal::floods::{Counted, Floods};
 use crate::journal::writer::Journal;
 use crate::proxy::connection::Settings;
 use crate::proxy::gate::Gate;
@@ -66,6 +66,7 @@ pub struct Server {
     pub admin: Option<String>,
     /// The log.
     pub journal: Journal,
+    floods: Arc<Floods>,
     shutdown: Arc<Shutdown>,
     reload: Arc<Notify>,
     entrance: Entrance,
@@ -160,6 +161,7 @@ impl Server {
             addresses: Vec::new(),
             admin: None,
             journal,
+            floods: Arc::clone(&engine.floods),
             shutdown: Arc::new(shutdown),
             reload: Arc::new(Notify::new()),
             entrance: Entrance::new(settings, tls),
@@ -229,6 +231,15 @@ impl Server {
             tracing::warn!(cut, "connections were still open at the end of the drain");
         }
         self.tasks.shutdown().await;
+        // Nobody else will write what was only counted so far.
+        note(self.floods.drain(), &self.journal);
+    }
+}
+
+/// Writes refusals that were only counted.
+fn note(counted: Vec<Counted>, journal: &Journal) {
+    for counted in counted {
+        journal.note(clock::now(), &counted.record());
     }
 }
 
@@ -334,14 +345,11 @@ impl Engine {
         all.finish().as_ref().to_vec()
     }
 
-    /// Writes what refusals were only counted.
+    /// Writes, from time to time, what refusals were only counted.
     async fn tally(self: Arc<Self>) {
         loop {
             tokio::time::sleep(TALLY).await;
-            let now = clock::now();
-            for counted in self.floods.due(now) {
-                self.journal.note(now, &counted.record());
-            }
+            note(self.floods.due(clock::now()), &self.journal);
         }
     }
 

@@ -251,7 +251,8 @@ pub struct Limits {
     pub evidence: usize,
     /// `evidence_memory`: for how long after their last use.
     pub evidence_memory: Duration,
-    /// `refusals_per_source`: unauthenticated refusals recorded one by one from one source in a minute.
+    /// `refusals_per_source`: refusals recorded one by one in a minute, from one source without a valid
+    /// token, or of one token by caps.
     pub refusals_per_source: u32,
 }
 

@@ -135,7 +135,7 @@ pub const KEYS: &[Key] = &[
     key("limits", "charges", Count(1, 100_000_000), Default("200000"), "What calls have used of caps, remembered until it no longer counts; with no room left, calls that a cap counts are refused. One for each party and each moment (a thousandth of the window) at which something ends; at some 400 bytes each this stays below 80 MiB."),
     key("limits", "evidence", Count(1, 100_000_000), Default("200000"), "Ids of evidence remembered with whom they were for; with no room left, calls are refused where `evidence_reuse` is `refuse`, and elsewhere their records say so. At some 100 bytes each this stays below 20 MiB."),
     key("limits", "evidence_memory", Duration(MINUTE, 7 * DAY), Default("1h"), "How long that is remembered after the last use. At each start the log is read as far back, and an hour of it is read in seconds."),
-    key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Unauthenticated refusals recorded one by one from one source in a minute; more are counted in one record. One a second shows an attack without letting it fill the disk."),
+    key("limits", "refusals_per_source", Count(1, 1_000_000), Default("60"), "Refusals recorded one by one in a minute: of callers without a valid token, from one source; by caps, of one token. More are counted in one record. One a second shows an attack without letting it fill the disk."),
 
     key("admin", "listen", Text("endpoint"), Required, "Address and port, or `unix:/path`; not one of the gate's. Should not leave the machine."),
 

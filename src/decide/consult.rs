@@ -265,7 +265,7 @@ impl<'c> Consultation<'c> {
         }
     }
 
-    /// What the operator keeps under the name, or under the digest that the token names.
+    /// What the operator keeps under the name, or under the digest that the token names or that is the name.
     fn provisioned(&self, named: &Named<'_>) -> Option<&'c Arc<Record>> {
         let registry = &self.facts.world.registry;
         let by_name = match (named.id, named.version) {
@@ -279,7 +279,9 @@ impl<'c> Consultation<'c> {
             DigestAlgorithm::Sha256 => registry.with_digest(&digest.bytes),
             DigestAlgorithm::Sha384 | DigestAlgorithm::Sha512 => None,
         };
-        by_name.or_else(|| named.digest.and_then(by_digest))
+        let address = named.id.and_then(Digest::parse_address);
+        by_name
+            .or_else(|| [named.digest, address.as_ref()].into_iter().flatten().find_map(by_digest))
     }
 
     /// A text that nothing ties to its token but that it was the first behind its name (§6.3).

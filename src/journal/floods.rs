@@ -1,5 +1,8 @@
-//! Refusals of callers without a valid token: written one by one up to a budget for each source, and
+//! Refusals that cost their caller nothing: written one by one up to a budget for each source, and
 //! counted beyond it, so that garbage cannot fill the disk and thereby stop the service (`audit.md` §2).
+//!
+//! Without a valid token the source is an address. Calls that a cap refuses have a token, and that is
+//! their source: whoever goes on calling when nothing is left spends no budget but that token's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::audit::record::Aggregate;
+use crate::model::hex::hex;
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 
@@ -30,7 +34,8 @@ pub enum Recorded {
 /// Refusals that were counted, to be written as one `aggregate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The address, the IPv6 network, `unix`, or `other` for all sources beyond the bound.
+    /// The address, the IPv6 network, `unix`, `token sha256:…` for a valid token, or `other` for all
+    /// sources beyond the bound.
     pub source: Box<str>,
     /// Why they were refused.
     pub reason: Reason,
@@ -85,11 +90,16 @@ struct Count {
     end: Timestamp,
 }
 
-/// Whoever has a /64 has all of its addresses, so they share a budget.
+/// Who shares a budget. Whoever has a /64 has all of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Source {
+pub enum Source {
+    /// An address of IPv4, or a network of IPv6.
     Address(IpAddr),
+    /// All that are beyond the bound.
     Other,
+    /// A valid token, by the SHA-256 that the records of its calls have.
+    Token([u8; 32]),
+    /// A caller on a socket of this machine.
     Unix,
 }
 
@@ -103,7 +113,8 @@ pub fn network(address: IpAddr) -> IpAddr {
 }
 
 impl Source {
-    fn of(address: Option<IpAddr>) -> Self {
+    /// The source of a caller of whom nothing is known but the `address`.
+    pub fn of(address: Option<IpAddr>) -> Self {
         address.map_or(Self::Unix, |address| Self::Address(network(address)))
     }
 
@@ -112,6 +123,7 @@ impl Source {
             Self::Address(IpAddr::V4(v4)) => v4.to_string().into(),
             Self::Address(IpAddr::V6(v6)) => format!("{v6}/64").into(),
             Self::Other => "other".into(),
+            Self::Token(sha256) => format!("token sha256:{}", hex(&sha256)).into(),
             Self::Unix => "unix".into(),
         }
     }
@@ -124,8 +136,7 @@ impl Floods {
     }
 
     /// Says how a refusal is to be recorded, and counts it if it is not to be written by itself.
-    pub fn refused(&self, now: Timestamp, source: Option<IpAddr>, reason: Reason) -> Recorded {
-        let source = Source::of(source);
+    pub fn refused(&self, now: Timestamp, source: Source, reason: Reason) -> Recorded {
         let mut table = self.table();
         let source = match table.budget(source, now) {
             Some(budget) if budget.used < self.per_minute => {
@@ -232,6 +243,7 @@ mod tests {
             (60, Some("10.0.0.1"), OneByOne),
         ] {
             let source = source.map(|text| text.parse().unwrap());
+            let source = Source::of(source);
             assert_eq!(floods.refused(at(second), source, REASON), expected, "{second} {source:?}");
         }
         let drained = floods.drain();
@@ -248,11 +260,29 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_a_budget_of_its_own_wherever_it_is_used() {
+        let floods = Floods::new(1);
+        let (one, other) = (Source::Token([0xab; 32]), Source::Token([0; 32]));
+        for (source, expected) in [
+            (one, Recorded::OneByOne),
+            (one, Recorded::Aggregated),
+            (other, Recorded::OneByOne),
+            (Source::Unix, Recorded::OneByOne),
+            (one, Recorded::Aggregated),
+        ] {
+            assert_eq!(floods.refused(at(0), source, Reason::RateExceeded), expected);
+        }
+        let counted = floods.drain();
+        let source = format!("token sha256:{}", "ab".repeat(32));
+        assert_eq!((counted.len(), &*counted[0].source, counted[0].count), (1, &*source, 2));
+    }
+
+    #[test]
     fn counts_are_due_after_ten_seconds_and_by_reason() {
         let floods = Floods::new(0);
-        floods.refused(at(0), None, REASON);
-        floods.refused(at(5), None, REASON);
-        floods.refused(at(5), None, Reason::NoRoute);
+        floods.refused(at(0), Source::Unix, REASON);
+        floods.refused(at(5), Source::Unix, REASON);
+        floods.refused(at(5), Source::Unix, Reason::NoRoute);
         assert_eq!(floods.due(at(9)), []);
         let counted =
             Counted { source: "unix".into(), reason: REASON, count: 2, start: at(0), end: at(5) };
@@ -263,7 +293,7 @@ mod tests {
     #[test]
     fn sources_beyond_the_bound_share_one_count_until_others_are_forgotten() {
         let floods = Floods::new(1);
-        let source = |n: u32| Some(IpAddr::from(n.to_be_bytes()));
+        let source = |n: u32| Source::of(Some(IpAddr::from(n.to_be_bytes())));
         for n in 0..10_000 {
             assert_eq!(floods.refused(at(0), source(n), REASON), Recorded::OneByOne);
         }

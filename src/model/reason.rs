@@ -243,6 +243,18 @@ impl Reason {
         matches!(self.stage(), Stage::Hygiene | Stage::Credential | Stage::Token)
     }
 
+    /// Whether a cap refused the call. It costs its caller nothing to be refused again and again.
+    pub const fn is_of_a_cap(self) -> bool {
+        matches!(
+            self,
+            Self::BudgetExceeded
+                | Self::ConcurrencyExceeded
+                | Self::GrantUsedUp
+                | Self::QuantityUnknown
+                | Self::RateExceeded
+        )
+    }
+
     /// The stage of `verification.md` that the reason belongs to.
     #[expect(clippy::too_many_lines, reason = "one table, read row by row")]
     pub const fn stage(self) -> Stage {

@@ -32,7 +32,7 @@ use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::revoked;
 use crate::facts::ledger::Reservation;
-use crate::journal::floods::{Floods, Recorded};
+use crate::journal::floods::{Floods, Recorded, Source};
 use crate::journal::writer::{Journal, Receipt};
 use crate::model::consulted::Consulted;
 use crate::model::reason::{Denial, Reason};
@@ -185,6 +185,15 @@ impl Context {
     }
 }
 
+/// Whose budget of records a refusal spends, where nothing else bounds how often it comes.
+fn may_flood(judgement: &Judgement<'_>, context: &Context, reason: Reason) -> Option<Source> {
+    if reason.is_unauthenticated() {
+        return Some(Source::of(context.caller.address));
+    }
+    let grant = judgement.grant.as_ref().filter(|_| reason.is_of_a_cap())?;
+    Some(Source::Token(*grant.digest()))
+}
+
 impl Gate {
     /// A gate that serves what `serving` points to, which a reload may replace at any time.
     pub fn new(
@@ -221,8 +230,8 @@ impl Gate {
         judge(&serving.snapshot, &serving.facts, request, arrival, room, found).await;
     }
 
-    /// Writes the decision and waits until it is kept. A refusal of a caller without a valid token
-    /// that comes in a flood is only counted.
+    /// Writes the decision and waits until it is kept. A refusal that costs its caller nothing and comes
+    /// in a flood is only counted.
     async fn record(
         &self,
         judgement: &Judgement<'_>,
@@ -233,9 +242,8 @@ impl Gate {
     ) -> Result<Receipt, Denial> {
         let verdict = judgement.verdict.as_ref().map(Permit::ground).map_err(|denial| *denial);
         if let Err(denial) = verdict
-            && denial.reason.is_unauthenticated()
-            && self.0.floods.refused(context.now, context.caller.address, denial.reason)
-                == Recorded::Aggregated
+            && let Some(source) = may_flood(judgement, context, denial.reason)
+            && self.0.floods.refused(context.now, source, denial.reason) == Recorded::Aggregated
         {
             return Err(denial);
         }

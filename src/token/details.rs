@@ -164,8 +164,9 @@ impl Bounds {
 
     /// Whether `operation` lies within the bounds. What cannot be evaluated bounds everything out.
     pub fn hold(&self, operation: &Operation<'_>) -> bool {
-        let action_holds =
-            |actions: &Vec<Box<str>>| actions.iter().any(|action| **action == *operation.action);
+        // The method is the other name that policies are told, as `action_aliases`.
+        let is_name = |name: &str| name == operation.action || name == operation.method.as_str();
+        let action_holds = |actions: &Vec<Box<str>>| actions.iter().any(|action| is_name(action));
         let location_holds =
             |locations: &Vec<Box<str>>| locations.iter().any(|at| is_at(operation, at));
         !self.unevaluable

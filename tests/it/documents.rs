@@ -271,3 +271,94 @@ fn a_large_public_api_loads_and_every_operation_is_found() {
         .collect();
     assert_eq!(values, [("owner", "octo"), ("repo", "hello"), ("issue_number", "7")]);
 }
+
+#[test]
+fn a_cap_counts_the_actions_of_a_document() {
+    let echo = Echo::start();
+    let mut setup = with_document(&echo, SHOP);
+    setup.operations = r#"
+[[resource.cap]]
+name = "orders"
+per = ["user"]
+actions = ["createOrder", "deleteOrder"]
+calls = 2
+window = "1h"
+"#
+    .to_owned();
+    let misspelt = setup.operations.replace("deleteOrder", "removeOrder");
+    let right = std::mem::replace(&mut setup.operations, misspelt);
+    let told = String::from_utf8_lossy(&checked(&setup, false).stderr).into_owned();
+    assert!(told.contains("no operation of this resource is called `removeOrder`"), "{told}");
+    setup.operations = right;
+    let gate = setup.start();
+    let token = granting(
+        &gate,
+        &json!([{"action": "createOrder"}, {"action": "deleteOrder"}, {"action": "readOrder"}]),
+    );
+    for (method, path, status) in [
+        ("POST", "/orders", 200),
+        ("GET", "/orders/7", 200),
+        ("DELETE", "/orders/7", 200),
+        ("POST", "/orders", 429),
+        ("DELETE", "/orders/8", 429),
+        ("GET", "/orders/8", 200),
+    ] {
+        assert_eq!(call(&gate, method, path, &token), status, "{method} {path}");
+    }
+    assert_eq!(echo.requests().len(), 4);
+}
+
+#[test]
+fn calls_to_a_large_public_api_are_explained() {
+    let echo = Echo::start();
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/documents/github.json");
+    let mut setup = Setup::new(&echo);
+    setup.operations = String::new();
+    setup.resource = format!("openapi = {document:?}\nopenapi_conflicts = \"deny\"");
+    setup.write("opgate.toml", &setup.text());
+    let details = json!([{"type": "agent_operation", "operations": [
+        {"action": "issues/create-comment", "path_params": {"owner": {"prefix": "octo"}}},
+        {"action": "pulls/merge"},
+        {"action": "issues/get", "path_params": {"issue_number": {"maximum": 99}}},
+    ]}]);
+    let token = Token::new().claim("authorization_details", details).sign(&setup.key);
+    for (request, reason, stopped) in [
+        ("POST /shop/repos/octo/hello/issues/7/comments", None, None),
+        ("PUT /shop/repos/a/b/pulls/12/merge", None, None),
+        ("GET /shop/repos/a/b/issues/99", None, None),
+        ("GET /shop/repos/a/b/issues/100", Some("arguments_outside"), Some("grants")),
+        (
+            "POST /shop/repos/other/hello/issues/7/comments",
+            Some("arguments_outside"),
+            Some("grants"),
+        ),
+        (
+            "GET /shop/repos/octo/hello/issues/7/comments",
+            Some("no_applicable_grant"),
+            Some("grants"),
+        ),
+        ("GET /shop/repos/a/b/pulls/12/merge", Some("no_applicable_grant"), Some("grants")),
+        ("GET /shop/repos/a/b/issues/seven", Some("no_route"), Some("request")),
+        ("DELETE /shop/repos/a/b/issues/7", Some("method_not_allowed"), Some("request")),
+        // Two operations claim it, and neither has it.
+        ("GET /shop/user/codespaces/secrets/machines", Some("method_not_allowed"), Some("request")),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+            .args(["explain", "-c", "opgate.toml", "--json", "--token", &token])
+            .args(["--request", request])
+            .current_dir(setup.dir.path())
+            .output()
+            .unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["reason"], json!(reason), "{request}: {told}");
+        assert_eq!(output.status.code(), Some(i32::from(reason.is_some())), "{request}: {told}");
+        let checks = told["checks"].as_array().unwrap();
+        let failed = checks.iter().find(|one| one["verdict"] == "refused");
+        assert_eq!(
+            failed.map(|one| &one["check"]),
+            stopped.map(Value::from).as_ref(),
+            "{request}: {told}"
+        );
+    }
+    echo.assert_untouched("explaining");
+}

@@ -22,6 +22,7 @@ mod besieged;
 mod callers;
 mod certificates;
 mod claims;
+mod combining;
 mod coverage;
 mod custody;
 mod delegation;

@@ -358,6 +358,75 @@ fn pol_019_a_directory_of_policies_is_asked_first_and_a_promise_in_it_ties_nothi
 }
 
 #[test]
+fn an_id_that_is_the_digest_of_a_text_finds_it_in_the_directory() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    fs::create_dir(setup.dir.path().join("named")).unwrap();
+    setup.write("named/plain.rego", ALLOW);
+    setup.more = "\n[policies]\ndirectory = \"named\"\n".to_owned();
+    let gate = setup.start();
+    let of = |text: &str| opgate::model::hex::hex(digest(&SHA256, text.as_bytes()).as_ref());
+    let other = referring(&gate, json!(format!("sha256:{}", of(DENY))));
+    refused(&gate, &echo, &other, 403, "policy_unresolvable", "another text");
+    let torn = referring(&gate, json!({"id": sha256(ALLOW), "hash": sha256(DENY)}));
+    refused(&gate, &echo, &torn, 403, "policy_digest_mismatch", "two digests");
+    for id in [sha256(ALLOW), format!("sha256:{}", of(ALLOW))] {
+        let decision = allowed(&gate, &referring(&gate, json!(id)), &id);
+        assert_eq!(decision["policies"][0]["id"], json!(id));
+    }
+}
+
+/// Two texts of one package, whose rules of one name say opposite things: neither is heard for the other,
+/// in any order, however often they are asked.
+#[test]
+fn pol_015_policies_of_one_package_in_one_token_never_meet() {
+    let (echo, gate) = start("");
+    let (yes, no) = (
+        "package agent\n\nallow if permitted\npermitted := true\n",
+        "package agent\n\nallow if permitted\npermitted := false\n",
+    );
+    let carrying = |texts: &[&str]| {
+        let entry = |text: &&str| json!({"type": "authorization_policy", "policy": {"language": "rego", "content": text}});
+        let entries: Vec<Value> = texts.iter().map(entry).collect();
+        Token::new().claim("authorization_details", entries).sign(&gate.setup.key)
+    };
+    for _ in 0..2 {
+        refused(&gate, &echo, &carrying(&[no]), 403, "policy_undefined", "no alone");
+        refused(&gate, &echo, &carrying(&[no, no]), 403, "policy_undefined", "no twice");
+    }
+    for round in 0..2 {
+        for (texts, entry) in [(vec![yes, no], 0), (vec![no, yes], 1), (vec![yes], 0)] {
+            let decision = allowed(&gate, &carrying(&texts), "one of them");
+            assert_eq!(decision["grant"], json!({"entry": entry, "how": "policy"}), "{round}");
+        }
+        let response = gate.get(TARGET, &carrying(&[no]));
+        assert_eq!(response.status, 403, "after the other was heard");
+    }
+}
+
+#[test]
+fn pol_011_an_entry_is_bounded_by_the_names_of_the_action_and_by_no_pattern() {
+    let (_echo, gate) = start("");
+    for (actions, status) in [
+        (json!(["anything"]), 200),
+        (json!(["GET"]), 200),
+        (json!(["sell", "GET"]), 200),
+        (json!(["POST"]), 403),
+        (json!(["get"]), 403),
+        (json!(["Anything"]), 403),
+        (json!(["any*"]), 403),
+        (json!(["*"]), 403),
+        (json!([]), 403),
+    ] {
+        let entry = json!({"type": "authorization_policy", "actions": actions,
+            "policy": {"language": "rego", "content": "package agent\n\nallow := true\n"}});
+        let token =
+            Token::new().claim("authorization_details", json!([entry])).sign(&gate.setup.key);
+        assert_eq!(gate.get(TARGET, &token).status, status, "{actions}");
+    }
+}
+
+#[test]
 fn pol_015_022_the_operators_own_policy_bounds_every_token() {
     let echo = Echo::start();
     let mut setup = Setup::new(&echo);

@@ -98,6 +98,45 @@ fn pol_023_of_100_calls_of_10_at_once_a_budget_of_500_lets_exactly_50_through() 
 }
 
 #[test]
+fn who_calls_on_with_nothing_left_is_counted_and_cannot_fill_the_log() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    setup.limits = "refusals_per_source = 5".to_owned();
+    setup.operations.push_str(BUDGET);
+    let mut gate = setup.start();
+    let (alice, bob) = (token(&gate, "alice", "a"), token(&gate, "bob", "b"));
+    for one in [&alice, &bob] {
+        assert_eq!(order(&gate, one, r#"{"amount":500}"#).status, 200);
+    }
+    let mut connection = gate.connect();
+    for _ in 0..100 {
+        let response = connection.call(order_text(&alice, r#"{"amount":1}"#));
+        assert_eq!(response.status, 403, "{}", response.everything());
+        assert!(response.header("retry-after").is_some());
+    }
+    // Another token has its own records, and so has one without any.
+    refused(&gate, &order(&gate, &bob, r#"{"amount":1}"#), 403, "budget_exceeded");
+    assert_eq!(gate.send(request("POST", "/shop/orders", &[], "")).status, 401);
+    gate.signal("TERM");
+    gate.ended();
+    let records = gate.records();
+    let is_denied =
+        |record: &&Value| record["type"] == "decision" && record["reason"] == "budget_exceeded";
+    let whole: Vec<&Value> = records.iter().filter(is_denied).collect();
+    assert_eq!(whole.len(), 5 + 1, "{whole:#?}");
+    let counted: Vec<&Value> =
+        records.iter().filter(|record| record["type"] == "aggregate").collect();
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert_eq!(
+        (&counted[0]["count"], &counted[0]["reason"]),
+        (&json!(95), &json!("budget_exceeded"))
+    );
+    let source = format!("token sha256:{}", whole[0]["token_sha256"].as_str().unwrap());
+    assert_eq!(counted[0]["source"], json!(source));
+    assert_eq!(echo.requests().len(), 2);
+}
+
+#[test]
 fn pol_023_a_budget_is_not_new_because_the_gate_was_killed() {
     let echo = Echo::start();
     let mut gate = start(&echo, BUDGET);

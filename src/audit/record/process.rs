@@ -118,7 +118,7 @@ impl Body for Outcome<'_> {
 pub struct Aggregate<'a> {
     /// Why they were refused.
     pub reason: Reason,
-    /// The address, the IPv6 network, or `other`.
+    /// The address, the IPv6 network, `token sha256:…`, or `other`.
     pub source: &'a str,
     /// How many.
     pub count: u64,

@@ -463,7 +463,8 @@ fn authorize(
         return if resource.scopes_suffice { Ok(()) } else { Err(INSUFFICIENT_AUTHORIZATION) };
     }
     let mut failed = false;
-    for grant in grants.iter().filter(|grant| bounds_hold(grant, resource, operation, path)) {
+    for grant in grants.iter().filter(|grant| bounds_hold(grant, resource, operation, method, path))
+    {
         match string(grant, "type") {
             Some("agent_operation") if lists(grant, operation, method, path) => return Ok(()),
             Some("agent_operation") => {}
@@ -489,6 +490,7 @@ fn bounds_hold(
     grant: &Map<String, Value>,
     resource: &Resource,
     operation: &Operation,
+    method: &str,
     path: &str,
 ) -> bool {
     let cannot_be_evaluated = ["datatypes", "identifier", "privileges"];
@@ -496,7 +498,10 @@ fn bounds_hold(
         return false;
     }
     let list = |name: &str| grant.get(name).and_then(Value::as_array);
-    let actions = list("actions").is_none_or(|list| list.iter().any(|one| one == operation.action));
+    // policy.md §3: the action has a set of names, of which the method is one.
+    let names = [operation.action, method];
+    let actions = list("actions")
+        .is_none_or(|list| list.iter().any(|one| names.iter().any(|name| one == *name)));
     let url = format!("{}{path}", resource.id);
     let locations = list("locations")
         .is_none_or(|list| list.iter().filter_map(Value::as_str).any(|at| is_below(&url, at)));

@@ -418,6 +418,8 @@ const TOKENS: &[(&str, Change)] = &[
             json!(["*"]),
             json!(["Search_Products"]),
             json!(["create_order", "read_order", "anything", "delete"]),
+            json!(["GET"]),
+            json!(["get", "POST"]),
             json!("anything"),
             json!([7]),
             json!(null),
