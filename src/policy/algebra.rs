@@ -58,6 +58,9 @@ pub enum Basis {
     Scopes,
 }
 
+/// The carrier of the operator's own policies.
+pub const LOCAL: &str = "local_policy";
+
 /// A policy that is asked.
 #[derive(Clone, Copy, Debug)]
 pub enum Asked<'a> {
@@ -77,7 +80,7 @@ impl Asked<'_> {
             Self::Boundary(Boundary::PolicyId(_)) => "policy_id",
             Self::Boundary(Boundary::PolicyRef(_)) => "policy_ref",
             Self::Entry(..) => "authorization_details",
-            Self::Local(_) => "local_policy",
+            Self::Local(_) => LOCAL,
         }
     }
 }

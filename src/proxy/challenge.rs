@@ -106,6 +106,20 @@ pub struct Guidance<'a> {
     pub operation: Operation<'a>,
     /// The path below the resource as sent.
     pub raw_path: &'a str,
+    /// What the token falls short in.
+    pub lacking: Lacking,
+}
+
+/// What a token falls short in, so that no more is asked for than that.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Lacking {
+    /// It grants the operation with other arguments: these constraints are what this call needs.
+    Arguments(Map<String, Value>),
+    /// It does not grant the operation.
+    #[default]
+    Operation,
+    /// Its policy says no.
+    Policy,
 }
 
 const PROFILE: &str = "policy_profile";
@@ -161,9 +175,23 @@ struct Detail<'a> {
 struct Asked<'a> {
     action: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_params: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a Value>,
+}
+
+/// A detail of type `authorization_policy`, whose policy is for the agent to write.
+#[derive(Debug, Serialize)]
+struct PolicyDetail<'a> {
+    actions: [&'a str; 1],
+    locations: [&'a str; 1],
+    r#type: &'static str,
 }
 
 impl Guidance<'_> {
@@ -222,25 +250,34 @@ impl Guidance<'_> {
         // A `*` in a path would be a wildcard in a grant.
         let is_exact = !self.raw_path.contains('*') && self.raw_path.len() <= 512;
         let path = if self.raw_path.is_empty() { "/" } else { self.raw_path };
-        let operation = Asked {
-            action: self.operation.action,
-            method: is_exact.then_some(self.operation.method.as_str()),
-            path: is_exact.then_some(path),
+        let (action, locations) = (self.operation.action, [self.operation.resource]);
+        let needed = |name| match &self.lacking {
+            Lacking::Arguments(constraints) => constraints.get(name),
+            Lacking::Operation | Lacking::Policy => None,
         };
-        let detail = Detail {
-            locations: [self.operation.resource],
-            operations: [operation],
-            r#type: "agent_operation",
+        let detail = match &self.lacking {
+            Lacking::Policy => {
+                json(&PolicyDetail { actions: [action], locations, r#type: "authorization_policy" })
+            }
+            Lacking::Arguments(_) | Lacking::Operation => {
+                let operation = Asked {
+                    action,
+                    args: needed("args"),
+                    method: is_exact.then_some(self.operation.method.as_str()),
+                    path: is_exact.then_some(path),
+                    path_params: needed("path_params"),
+                    query: needed("query"),
+                };
+                json(&Detail { locations, operations: [operation], r#type: "agent_operation" })
+            }
         };
-        let details = if self.confirmation_required {
-            json(&(detail, Confirmation { r#type: "authorization_evidence" }))
-        } else {
-            json(&[detail])
-        };
+        let confirmation = Confirmation { r#type: "authorization_evidence" };
+        let confirmation = self.confirmation_required.then(|| format!(",{}", json(&confirmation)));
+        let details = format!("[{detail}{}]", confirmation.unwrap_or_default());
         if self.single_use {
             return format!("{{\"authorization_details\":{details}}}");
         }
-        // Members are sorted and hold no numbers, so this text is already canonical (RFC 8785).
+        // Members are sorted, and of numbers there are only those of arguments, as serde_json writes them.
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, details.as_bytes());
         let mut text = String::with_capacity(details.len() + 128);
         text.push_str("{\"authorization_details\":");
@@ -307,6 +344,7 @@ mod tests {
                 "https://tools.test/shop",
             ),
             raw_path: "/orders",
+            lacking: Lacking::Operation,
         }
     }
 

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{Payload, ResponseBody, Room};
-use super::challenge::Guidance;
+use super::challenge::{Guidance, Lacking};
 use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
@@ -35,9 +35,11 @@ use crate::facts::ledger::Reservation;
 use crate::journal::floods::{Floods, Recorded, Source};
 use crate::journal::writer::{Journal, Receipt};
 use crate::model::consulted::Consulted;
+use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
+use crate::policy::algebra::LOCAL;
 use crate::runtime::clock;
 use crate::runtime::metrics::{Metrics, PolicyAsked, Tally};
 use crate::token::grant::Grant;
@@ -388,7 +390,12 @@ fn guidance<'g>(
     judgement: &'g Judgement<'_>,
     serving: &'g Serving,
 ) -> Option<Guidance<'g>> {
+    // No token changes what the operator's own policy says: guidance would send the agent round in circles.
+    if denial.about == Some(LOCAL) {
+        return None;
+    }
     let entry = call.entry().ok()?;
+    let operation = call.operation(entry, judgement.body.as_ref());
     let own = judgement.grant.as_ref().map(|grant| &*grant.issuer().id);
     let first =
         resource.issuers.first().and_then(|index| serving.snapshot.config.issuers.get(*index));
@@ -399,9 +406,30 @@ fn guidance<'g>(
         confirmation_required: denial.reason == Reason::ConfirmationRequired,
         single_use: call.resource().caps_on(&entry.action).any(|cap| cap.is_single_use()),
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
-        operation: call.operation(entry, judgement.body.as_ref()),
+        lacking: lacking(denial, judgement, &operation),
+        operation,
         raw_path: call.raw_path(),
     })
+}
+
+/// What would cure a refusal, as far as the token's own entries tell.
+fn lacking(denial: Denial, judgement: &Judgement<'_>, operation: &Operation<'_>) -> Lacking {
+    match denial.reason {
+        Reason::ArgumentsOutside => {
+            let entries = judgement.grant.iter().flat_map(|grant| grant.entries());
+            let lists = entries
+                .filter(|entry| entry.bounds.hold(operation))
+                .filter_map(|entry| entry.rule.listed());
+            let named = lists.flatten().find(|allowed| allowed.names(operation));
+            named.map_or(Lacking::Operation, |allowed| {
+                Lacking::Arguments(allowed.constraints().for_this_call(operation))
+            })
+        }
+        Reason::PolicyDenied | Reason::PolicyUndefined | Reason::PolicyNonBoolean => {
+            Lacking::Policy
+        }
+        _ => Lacking::Operation,
+    }
 }
 
 /// A permitted call that the upstream did not answer.

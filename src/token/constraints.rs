@@ -5,7 +5,7 @@
 //! or `true` is never at most 50 (`policy.md` §5.2).
 
 use regex::{Regex, RegexBuilder};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::member;
 use crate::model::decimal::Decimal;
@@ -97,6 +97,37 @@ impl Constraints {
     /// Whether the body must be read for them.
     pub const fn judge_body(&self) -> bool {
         !self.args.is_empty()
+    }
+
+    /// Constraints of the same arguments that hold for this call of `operation` and for none with others: what
+    /// an agent would have to ask for. An argument that is absent or no plain value is left out.
+    pub fn for_this_call(&self, operation: &Operation<'_>) -> Map<String, Value> {
+        let exactly = |value: Value| json!({ "const": value });
+        let text = |value: &str| exactly(value.into());
+        let args = self.args.iter().filter_map(|(pointer, _)| {
+            let value = match operation.args()?.at(pointer)? {
+                Json::Bool(truth) => Value::from(*truth),
+                Json::Number(number) => serde_json::from_str(number.text()).ok()?,
+                Json::String(text) => Value::from(&**text),
+                Json::Null | Json::Array(_) | Json::Object(_) => return None,
+            };
+            Some((String::from(&**pointer), exactly(value)))
+        });
+        let path_params = self.path_params.iter().filter_map(|(name, _)| {
+            let (_, value) = operation.path_params().find(|(known, _)| *known == &**name)?;
+            Some((String::from(&**name), text(value)))
+        });
+        let query = self.query.iter().filter_map(|(name, _)| {
+            let (_, value) = operation.query().flatten().find(|(known, _)| known == &**name)?;
+            Some((String::from(&**name), text(&value)))
+        });
+        let all: [(&str, Map<String, Value>); 3] = [
+            ("args", args.collect()),
+            ("path_params", path_params.collect()),
+            ("query", query.collect()),
+        ];
+        let given = all.into_iter().filter(|(_, members)| !members.is_empty());
+        given.map(|(name, members)| (name.to_owned(), Value::Object(members))).collect()
     }
 
     /// Whether they hold for the arguments of `operation`. What was not read does not hold.

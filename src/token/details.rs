@@ -48,6 +48,14 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// The operations, where it lists them.
+    pub const fn listed(&self) -> Option<&[Allowed]> {
+        match self {
+            Self::Operations(operations) => Some(operations),
+            Self::Policy(_) => None,
+        }
+    }
+
     /// The policy, where that is what it grants by.
     pub const fn policy(&self) -> Option<&Policy> {
         match self {
@@ -138,6 +146,11 @@ impl Allowed {
             && self.request.as_ref().is_none_or(|(method, path)| {
                 method == operation.method && path.matches(operation.path)
             })
+    }
+
+    /// What constrains its arguments.
+    pub const fn constraints(&self) -> &Constraints {
+        &self.constraints
     }
 
     /// Whether `operation` is this one, and its arguments are such as are granted.

@@ -9,6 +9,7 @@ use opgate::model::hex::hex;
 use opgate::token::hash::sha256;
 use serde_json::{Value, json};
 
+use crate::support::challenge::Challenge;
 use crate::support::client::Response;
 use crate::support::{Echo, Gate, Setup, Token, eventually, request};
 
@@ -355,4 +356,40 @@ fn an_observed_resource_passes_what_is_outside_and_never_half_a_body() {
     let response = gate.send(head + "50\r\n" + &" ".repeat(80) + "\r\n0\r\n\r\n");
     assert_eq!(response.status, 413);
     assert_eq!(echo.requests().len(), before, "half a body is not forwarded");
+}
+
+/// What a refusal advises is this call and no more: minted as it is, it lets this call pass and no larger.
+#[test]
+fn err_006_what_is_advised_for_other_arguments_is_bounded_by_them() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let at_most = |amount: u32| format!("{{\"amount\":{amount},\"payee\":\"books\"}}");
+    let response = order(&gate, &at_most_50(&gate), JSON, &[], &at_most(51));
+    assert_eq!(response.status, 403);
+    let advised = Challenge::of(&response).decoded("authorization_remediation");
+    let operation = &advised["authorization_details"][0]["operations"][0];
+    assert_eq!(operation["args"], json!({"/amount": {"const": 51}}), "{advised}");
+    echo.assert_untouched("over the limit");
+    let details = advised["authorization_details"].clone();
+    let token = Token::new().claim("authorization_details", details).sign(&gate.setup.key);
+    assert_eq!(order(&gate, &token, JSON, &[], &at_most(51)).status, 200);
+    assert_eq!(order(&gate, &token, JSON, &[], &at_most(999_999)).status, 403);
+}
+
+/// A policy of the token that says no is cured by another policy, and never by an entry beside it that has
+/// no limit.
+#[test]
+fn err_006_what_is_advised_for_a_policy_is_a_policy() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let policy = json!({"language": "rego", "content": "package a\nallow := false"});
+    let entry = json!({"type": "authorization_policy", "policy": policy});
+    let token = Token::new().claim("authorization_details", json!([entry])).sign(&gate.setup.key);
+    let response = gate.get("/shop/products/1", &token);
+    assert_eq!(response.status, 403);
+    let advised = Challenge::of(&response).decoded("authorization_remediation");
+    let detail = &advised["authorization_details"][0];
+    assert_eq!(detail["type"], "authorization_policy", "{advised}");
+    assert_eq!(detail["actions"].as_array().map(Vec::len), Some(1), "{advised}");
+    assert!(detail.get("operations").is_none(), "{advised}");
 }

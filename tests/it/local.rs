@@ -8,6 +8,7 @@ use opgate::model::hex::hex;
 use opgate::token::hash::sha256;
 use serde_json::{Value, json};
 
+use crate::support::challenge::Challenge;
 use crate::support::{Echo, Gate, Setup, Token, eventually};
 
 const TARGET: &str = "/shop/any/1";
@@ -196,4 +197,21 @@ fn pol_017_a_policy_that_was_swapped_raises_an_alert() {
     // A call that is refused for another reason raises none.
     let plain = gate.get("/shop/orders/1", &gate.token());
     assert!(gate.decision(&plain.decision_id()).get("alert").is_none());
+}
+
+/// What the operator's own policy refuses, no token changes: it is not advised to ask for one.
+#[test]
+fn err_008_a_refusal_of_the_operators_own_policy_carries_no_guidance() {
+    let echo = Echo::start();
+    let gate = setup(&echo, &data(&["nobody"], false)).start();
+    let token = gate.token();
+    let response = gate.get(TARGET, &token);
+    assert_eq!(response.status, 403, "{}", response.everything());
+    assert_eq!(gate.decision(&response.decision_id())["about"], "local_policy");
+    let challenge = Challenge::of(&response);
+    assert_eq!(challenge.get("error"), Some("insufficient_authorization"));
+    for parameter in ["policy_profile", "authorization_remediation"] {
+        assert_eq!(challenge.get(parameter), None);
+    }
+    echo.assert_untouched("refused by the operator");
 }
