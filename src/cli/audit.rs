@@ -111,11 +111,13 @@ fn recover(directory: &Path) -> anyhow::Result<Outcome> {
 }
 
 fn must_exist(directory: &Path) -> anyhow::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
+    let lacks = match (directory.is_dir(), directory.join("seg").is_dir()) {
+        (true, true) => return Ok(()),
+        (true, false) => "has no log in it: no folder `seg`",
+        (false, _) => "is no directory",
+    };
     Err(Usage::error(format!(
-        "`{}` is not an audit directory: name it with `--audit`",
+        "`{}` {lacks}; the log is where `audit.directory` of the configuration says",
         directory.display()
     )))
 }

@@ -193,6 +193,8 @@ fn mint(key: &SigningKey, operations: &[&str]) -> anyhow::Result<String> {
         scope: None,
         operations: &operations,
         locations: &[RESOURCE.to_owned()],
+        details: &[],
+        claims: &serde_json::Map::new(),
         issued: clock::now(),
         ttl: Duration::from_hours(8),
         jwt_id: None,

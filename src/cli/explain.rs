@@ -29,6 +29,7 @@ use crate::model::hex::hex;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::head::Transport;
 use crate::policy::algebra::Basis;
+use crate::policy::quantities::{Lasts, Measure};
 use crate::proxy::body::Payload;
 use crate::proxy::judge::{Arrival, Judgement, judge};
 use crate::proxy::reject;
@@ -303,8 +304,13 @@ fn consulted(judged: &Judgement<'_>, is_meant: impl Fn(&Consulted) -> bool) -> O
 
 /// The code of a refusal, and what it is about.
 pub(super) fn failed(denial: Denial) -> String {
-    let about = denial.about.unwrap_or_default();
+    let about = denial.about.map(unmet).unwrap_or_default();
     format!("{} {about}", denial.reason.code()).trim_end().to_owned()
+}
+
+/// What a refusal is about; a numbered check together with what it asks for.
+fn unmet(about: &str) -> String {
+    words::check(about).map_or_else(|| about.to_owned(), |asks| format!("{about} (not so: {asks})"))
 }
 
 /// What was found where a check passed, as far as it is worth saying.
@@ -361,7 +367,13 @@ fn quantity_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
     match (denial.reason, short.left) {
         (Reason::QuantityUnknown, _) | (_, None) => "nothing: try again".to_owned(),
         (_, Some(left)) => {
-            format!("ask for less: this is {} and `{cap}` leaves {left}", short.amount)
+            let what = match (&short.cap.measure, short.cap.lasts, short.after) {
+                (Measure::Sum(_), ..) => "ask for less".to_owned(),
+                (Measure::Calls, _, Some(after)) => format!("wait {} s", after.as_secs().max(1)),
+                (Measure::Calls, Lasts::Call, None) => "wait until a call has ended".to_owned(),
+                (Measure::Calls, _, None) => "take a new token".to_owned(),
+            };
+            format!("{what}: this is {} and `{cap}` leaves {left}", short.amount)
         }
     }
 }
@@ -383,12 +395,12 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Claims => format!("claim `{about}` of the token"),
         Check::Dates => format!("the token: take a newer one, `{about}` is out of time"),
         Check::Conditions => format!("`{about}` of the token, which cannot be checked here"),
-        Check::Delegation => format!("`delegation_chain` of the token: check {about} fails"),
+        Check::Delegation => format!("`delegation_chain` of the token: {}", unmet(about)),
         Check::Proof => format!("the proof beside the token: {}", failed(denial)),
         Check::Presenter => "who presents the token: it was delegated to another".to_owned(),
-        Check::Evidence => format!("the evidence in the token: check {about} fails"),
+        Check::Evidence => format!("the evidence in the token: {}", unmet(about)),
         Check::Confirmation => {
-            format!("the confirmation of the person: ask for a new one, check {about} fails")
+            format!("the confirmation of the person: ask for a new one, {}", unmet(about))
         }
         Check::AgentIdentity => format!("`agent_identity.{about}` of the token"),
         Check::Audience => format!(
@@ -544,3 +556,4 @@ fn quoted(names: &[Box<str>]) -> String {
 
 #[cfg(test)]
 mod tests;
+mod words;

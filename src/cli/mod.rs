@@ -101,6 +101,8 @@ enum KeysCommand {
 enum PolicyCommand {
     /// Whether policies are admitted, and what their authors should look at again
     Check(policy::check::CheckArgs),
+    /// What ties the text of a policy to a token that names it
+    Digest(policy::digest::DigestArgs),
     /// Run the cases that stand beside policies, and say which lines they reach
     Test(policy::test::TestArgs),
 }
@@ -170,6 +172,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Explain(args) => explain::run(&args),
         Command::Keys(KeysCommand::Generate(args)) => keys::generate(&args),
         Command::Policy(PolicyCommand::Check(args)) => policy::check::run(&args),
+        Command::Policy(PolicyCommand::Digest(args)) => policy::digest::run(&args),
         Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),

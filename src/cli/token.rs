@@ -4,12 +4,13 @@ pub mod inspect;
 mod story;
 mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::keys::{self, SigningKey};
@@ -27,6 +28,9 @@ use crate::token::trust::Algorithm;
     opgate token mint --key issuer.pem --issuer https://as.example.com \\
       --audience https://tools.example.com/shop --subject alice --agent shopping-agent \\
       --operation 'GET /products/**' --operation create_order
+
+  A token that carries a policy (policies/README.md has every form of an entry), or claims of your own:
+    opgate token mint … --details details.json --claims claims.json
 
   Call the gate with it:
     curl -H \"Authorization: Bearer $(opgate token mint …)\" https://tools.example.com/shop/products/7")]
@@ -64,6 +68,12 @@ pub struct MintArgs {
     /// Where the operations are allowed: a URL at or below the resource; may be given several times
     #[arg(long, value_name = "URL", requires = "operation")]
     pub location: Vec<String>,
+    /// Entries of `authorization_details`, a JSON array, as they are to stand in the token
+    #[arg(long, value_name = "FILE")]
+    pub details: Option<PathBuf>,
+    /// Further claims, a JSON object; one that has the name of a claim above takes its place
+    #[arg(long, value_name = "FILE")]
+    pub claims: Option<PathBuf>,
     /// How long it is valid: 90s, 15m, 8h
     #[arg(long, value_name = "TIME", value_parser = ttl, default_value = "15m")]
     pub ttl: Duration,
@@ -98,6 +108,10 @@ pub struct Minting<'a> {
     pub operations: &'a [Allowance],
     /// `locations` of that entry
     pub locations: &'a [String],
+    /// Entries of `authorization_details` that follow that one.
+    pub details: &'a [Value],
+    /// Claims that stand beside the others, or in their place.
+    pub claims: &'a Map<String, Value>,
     /// `iat`
     pub issued: Timestamp,
     /// From `iat` to `exp`.
@@ -120,6 +134,8 @@ pub fn mint_all(args: &MintArgs) -> Result<Outcome> {
     if args.operation.len() > MAX_OPERATIONS {
         return Err(Usage::error(format!("more than {MAX_OPERATIONS} operations")));
     }
+    let details: Vec<Value> = given(args.details.as_deref(), "JSON array")?;
+    let claims: Map<String, Value> = given(args.claims.as_deref(), "JSON object")?;
     let key = SigningKey::read(&args.key, args.algorithm)?;
     let key_id = args.kid.clone().unwrap_or_else(|| key.thumbprint());
     let minting = Minting {
@@ -133,6 +149,8 @@ pub fn mint_all(args: &MintArgs) -> Result<Outcome> {
         scope: args.scope.as_deref(),
         operations: &args.operation,
         locations: &args.location,
+        details: &details,
+        claims: &claims,
         issued: clock::now(),
         ttl: args.ttl,
         jwt_id: args.jti.as_deref(),
@@ -141,6 +159,14 @@ pub fn mint_all(args: &MintArgs) -> Result<Outcome> {
         output::print(&(mint(&minting)? + "\n"))?;
     }
     Ok(Outcome::Done)
+}
+
+/// What stands in a file of JSON; nothing where no file is named.
+fn given<T: Default + DeserializeOwned>(path: Option<&Path>, form: &str) -> Result<T> {
+    let Some(path) = path else { return Ok(T::default()) };
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Usage::error(format!("`{}` is not a {form}: {error}", path.display())))
 }
 
 /// Makes and signs one access token (RFC 9068 §2).
@@ -177,9 +203,12 @@ impl Minting<'_> {
         if let Some(scope) = self.scope {
             say("scope", scope.into());
         }
-        if !self.operations.is_empty() {
-            say("authorization_details", json!([self.detail()]));
+        let listed = (!self.operations.is_empty()).then(|| self.detail());
+        let details: Vec<Value> = listed.into_iter().chain(self.details.iter().cloned()).collect();
+        if !details.is_empty() {
+            say("authorization_details", details.into());
         }
+        payload.extend(self.claims.clone());
         payload
     }
 

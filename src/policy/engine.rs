@@ -165,7 +165,7 @@ impl Because {
                 "the functions that there are stand in `policies/README.md`; matching is better left to the operation"
             }
             Self::Data => {
-                "put what is constant into a rule of the policy, or into `data` of a policy of this gate"
+                "put what is constant into a rule of the policy; policies of this gate have `data`, tested with `--class local --data FILE`"
             }
             Self::Depth => "split it into rules of their own",
             Self::EntryPoint => {

@@ -48,14 +48,12 @@ pub enum PolicyError {
         why: &'static str,
     },
     /// A policy uses what it must not, or is none.
-    #[error("`{}`{}: {source}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    #[error("`{}`: {why}", path.display())]
     NotAdmitted {
         /// The file.
         path: PathBuf,
-        /// The line.
-        line: Option<u32>,
-        /// What is wrong with it.
-        source: NotAdmitted,
+        /// What is wrong with it, and where.
+        why: NotAdmitted,
     },
 }
 
@@ -72,9 +70,8 @@ pub(super) fn local(policy: &config::LocalPolicy) -> Result<LocalPolicy, PolicyE
         text,
     };
     let data = policy.data.as_deref().map(data).transpose()?;
-    let compiled = engine::compile_with(&source, data.as_ref()).map_err(|source| {
-        PolicyError::NotAdmitted { path: path.clone(), line: source.line, source }
-    })?;
+    let compiled = engine::compile_with(&source, data.as_ref())
+        .map_err(|why| PolicyError::NotAdmitted { path: path.clone(), why })?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(LocalPolicy { name: name.into(), policy: compiled })
 }

@@ -174,6 +174,8 @@ fn request(key: &SigningKey, is_bound: bool) -> Parts {
         scope: Some("orders"),
         operations: &[Allowance::parse("GET /api/v1/orders/**").unwrap()],
         locations: &[RESOURCE.to_owned()],
+        details: &[],
+        claims: &serde_json::Map::new(),
         issued: NOW,
         ttl: Duration::from_mins(15),
         jwt_id: Some("j"),

@@ -363,7 +363,8 @@ fn pol_023_a_reload_changes_the_limit_and_forgets_nothing() {
 #[test]
 fn explain_says_which_cap_refuses_and_how_much_is_left() {
     let echo = Echo::start();
-    let gate = start(&echo, BUDGET);
+    let rate = "[[resource.cap]]\nname = \"rate\"\nper = [\"user\"]\nactions = [\"create_order\"]\ncalls = 2\nwindow = \"1h\"\n";
+    let gate = start(&echo, &format!("{BUDGET}{rate}"));
     let alice = token(&gate, "alice", "");
     assert_eq!(order(&gate, &alice, r#"{"amount":490}"#).status, 200);
     let explained = |amount: &str| -> String {
@@ -383,6 +384,9 @@ fn explain_says_which_cap_refuses_and_how_much_is_left() {
     assert!(told.contains("budget_exceeded"), "{told}");
     assert!(told.contains("ask for less: this is 10.5 and `daily` leaves 10"), "{told}");
     assert_eq!(order(&gate, &alice, r#"{"amount":10}"#).status, 200, "explaining uses nothing up");
+    let told = explained("0");
+    assert!(told.contains("rate_exceeded") && !told.contains("ask for less"), "{told}");
+    assert!(told.contains("wait ") && told.contains("`rate` leaves 0"), "{told}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `opgate policy`: policies tested and checked before a token carries them.
 
 pub mod check;
+pub mod digest;
 pub mod test;
 
 use std::path::{Path, PathBuf};

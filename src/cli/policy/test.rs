@@ -1,23 +1,28 @@
 //! `opgate policy test`: the cases that stand beside a policy, and which of its lines they come to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{PolicyArgs, read};
 use crate::cli::output::{self, Paint, Style};
 use crate::cli::{Outcome, Usage};
+use crate::model::body::Body;
+use crate::model::exact::Json;
 use crate::model::operation::Operation;
+use crate::model::template::{self, Parameter};
 use crate::policy::engine::{
     self, Data, Evaluation, Failure, Input, Limits, Lines, Policy, Verdict,
 };
-use crate::token::details::{self, Rule};
+use crate::token::details::{self, Entry, Rule};
+use crate::token::hash::sha256;
 
 /// `opgate policy test`
 #[derive(Debug, clap::Args)]
@@ -32,7 +37,12 @@ use crate::token::details::{self, Rule};
   expect = \"false\"               # true, false, undefined, non_boolean, error
   reason = \"the person said 50\"  # for whoever sees it fail
 
-Beside nothing stand grants of plain lists: `.json` files with `authorization_details` and `calls`.
+Grants of plain lists need no second file: they are `.json` files with `authorization_details`, and `calls`:
+
+  { \"method\": \"POST\", \"path\": \"/orders\", \"action\": \"create_order\", \"args\": { \"amount\": 50 },
+    \"query\": { \"dry\": \"true\" }, \"allowed\": true }
+
+`args` (or `body`) is the JSON body, `query` and `path_params` are names and values.
 Exit code 1 when a case fails, when a policy has none, or with --covered when a line was never reached.")]
 pub struct TestArgs {
     #[command(flatten)]
@@ -103,6 +113,8 @@ struct Report {
     /// The lines that no case came to.
     unreached: BTreeSet<u32>,
     reached: usize,
+    /// Why it could not be tested at all.
+    broken: Option<String>,
 }
 
 #[derive(Debug)]
@@ -128,7 +140,12 @@ pub fn run(args: &TestArgs) -> anyhow::Result<Outcome> {
     for path in &files {
         let is_list = path.extension().is_some_and(|ending| ending == "json");
         let report = if is_list { list(path) } else { policy(path, &args.policies, data.as_ref()) };
-        reports.push((path.as_path(), report?));
+        // One that is broken says nothing of the others.
+        let report = report.unwrap_or_else(|error| {
+            let broken = Some(format!("{error:#}"));
+            Report { broken, ..Report::default() }
+        });
+        reports.push((path.as_path(), report));
     }
     let is_bad = |report: &Report| {
         !report.failures.is_empty()
@@ -167,7 +184,11 @@ fn policy(path: &Path, args: &PolicyArgs, data: Option<&Data>) -> anyhow::Result
     };
     let compiled = match engine::compile_with(&args.source(&text), data) {
         Ok(compiled) => compiled,
-        Err(refused) => return Err(Usage::error(format!("{}: {refused}", path.display()))),
+        Err(refused) => {
+            let hint = refused.because.hint();
+            let hint = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
+            return Err(Usage::error(format!("{refused}{hint}")));
+        }
     };
     let mut report = Report::default();
     let mut lines = Lines::default();
@@ -234,55 +255,106 @@ fn trace(text: &str, lines: &Lines) -> String {
         } else {
             continue;
         };
-        writeln!(trace, "      {number:>4}  {mark:<11}  {}", output::escaped(line)).unwrap_or(());
+        writeln!(
+            trace,
+            "      {number:>4}  {mark:<11}  {}",
+            output::escaped(&line.replace('\t', "    "))
+        )
+        .unwrap_or(());
     }
     trace
 }
 
+/// A grant of plain lists, and calls that it covers or does not.
+#[derive(Debug, Deserialize)]
+struct Sample {
+    calls: Vec<Value>,
+    #[serde(flatten)]
+    grant: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Called {
+    method: String,
+    path: String,
+    action: String,
+    allowed: bool,
+    #[serde(default = "shop")]
+    resource: String,
+    /// The JSON body.
+    #[serde(alias = "body")]
+    args: Option<Value>,
+    #[serde(default)]
+    path_params: BTreeMap<String, String>,
+    #[serde(default)]
+    query: BTreeMap<String, String>,
+}
+
+fn shop() -> String {
+    "https://tools.example.com/shop".to_owned()
+}
+
 /// A grant of plain lists: every call is covered by it or is not, as the file says.
 fn list(path: &Path) -> anyhow::Result<Report> {
-    let problem = |what: &str| Usage::error(format!("{}: {what}", path.display()));
-    let sample: Map<String, Value> =
-        serde_json::from_str(&read(path)?).with_context(|| format!("in {}", path.display()))?;
-    let entries = details::read(&sample)
-        .map_err(|_denial| problem("its `authorization_details` are not well formed"))?;
-    let calls = sample
-        .get("calls")
-        .and_then(Value::as_array)
-        .ok_or_else(|| problem("it has no `calls`"))?;
+    let sample: Sample = serde_json::from_str(&read(path)?)?;
+    let entries = details::read(&sample.grant)
+        .map_err(|_denial| Usage::error("its `authorization_details` are not well formed"))?;
     let mut report = Report::default();
-    for call in calls {
-        let word = |name| call.get(name).and_then(Value::as_str);
-        let (Some(method), Some(called), Some(action), Some(allowed)) = (
-            word("method"),
-            word("path"),
-            word("action"),
-            call.get("allowed").and_then(Value::as_bool),
-        ) else {
-            return Err(problem("a call has `method`, `path`, `action` and `allowed`"));
-        };
-        let method = Method::from_bytes(method.as_bytes())
-            .map_err(|_invalid| problem("a method is no method"))?;
-        let resource = word("resource").unwrap_or("https://tools.example.com/shop");
-        let operation = Operation::bare(action, &method, called, resource);
-        let found = entries.iter().any(|entry| {
-            let Rule::Operations(rules) = &entry.rule else { return false };
-            entry.bounds.hold(&operation) && rules.iter().any(|one| one.covers(&operation))
-        });
-        if found == allowed {
+    for (n, call) in sample.calls.into_iter().enumerate() {
+        let called = Called::deserialize(&call).with_context(|| format!("call {}", n + 1))?;
+        let found = called.is_covered(&entries).with_context(|| format!("call {}", n + 1))?;
+        if found == called.allowed {
             report.passed += 1;
         } else {
             report.failures.push(Failed {
-                case: format!("{method} {called}"),
+                case: format!("{} {}", called.method, called.path),
                 reason: String::new(),
-                expected: if allowed { "true" } else { "false" },
+                expected: if called.allowed { "true" } else { "false" },
                 found: found.to_string(),
-                input: call.clone(),
+                input: call,
                 trace: String::new(),
             });
         }
     }
     Ok(report)
+}
+
+impl Called {
+    fn is_covered(&self, entries: &[Entry]) -> anyhow::Result<bool> {
+        let method = Method::from_bytes(self.method.as_bytes())
+            .map_err(|_invalid| Usage::error(format!("`{}` is no method", self.method)))?;
+        let parameters = self.parameters()?;
+        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs = self.query.iter().map(|(name, value)| encoded(name) + "=" + &encoded(value));
+        let query = pairs.collect::<Vec<_>>().join("&");
+        let body = self.args.as_ref().map(body).transpose()?;
+        let bare = Operation::bare(&self.action, &method, &self.path, &self.resource);
+        let query = Some(query.as_str()).filter(|query| !query.is_empty());
+        let operation = Operation { parameters: &parameters, query, body: body.as_ref(), ..bare };
+        Ok(entries.iter().any(|entry| {
+            let Rule::Operations(rules) = &entry.rule else { return false };
+            entry.bounds.hold(&operation) && rules.iter().any(|one| one.covers(&operation))
+        }))
+    }
+
+    /// The template that gives the path these parameters: each stands for the segment that is its value.
+    fn parameters(&self) -> anyhow::Result<Vec<Parameter>> {
+        let mut segments: Vec<String> = self.path.split('/').map(str::to_owned).collect();
+        for (name, value) in &self.path_params {
+            let segment = segments.iter_mut().find(|segment| *segment == value);
+            let none = || Usage::error(format!("no segment of `{}` is `{value}`", self.path));
+            *segment.ok_or_else(none)? = format!("{{{name}}}");
+        }
+        Ok(template::parse(&segments.join("/"))?.1)
+    }
+}
+
+fn body(args: &Value) -> anyhow::Result<Body> {
+    let octets = args.to_string();
+    let json = Json::parse(octets.as_bytes())
+        .map_err(|_malformed| Usage::error("the body is not strict JSON"))?;
+    Ok(Body { sha256: sha256(octets.as_bytes()), octets: octets.into(), json })
 }
 
 fn as_json(path: &Path, report: &Report) -> Value {
@@ -299,11 +371,16 @@ fn as_json(path: &Path, report: &Report) -> Value {
     json!({
         "path": path, "passed": report.passed, "failures": failures,
         "lines_reached": report.reached, "lines_not_reached": report.unreached,
+        "broken": report.broken,
     })
 }
 
 fn as_text(path: &Path, report: &Report, paint: Paint) -> String {
     let place = output::escaped(&path.display().to_string());
+    if let Some(why) = &report.broken {
+        let word = paint.paint(Style::Bad, "BROKEN");
+        return format!("{word} {place}: {}\n", output::escaped(why));
+    }
     let (word, style) = match (report.failures.len(), report.passed) {
         (0, 0) => ("no cases", Style::Warn),
         (0, _) => ("ok", Style::Good),

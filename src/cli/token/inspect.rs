@@ -189,8 +189,17 @@ fn span(duration: Duration) -> String {
 /// One entry of `authorization_details` in words.
 fn detail(detail: &Value) -> String {
     let kind = detail.get("type").map(plain).unwrap_or_default();
-    if kind != member::AGENT_OPERATION {
-        return format!("an entry of type `{kind}`");
+    let policy = detail.get("policy").and_then(Value::as_object);
+    match (kind.as_str(), policy) {
+        (member::AGENT_OPERATION, _) => {}
+        (member::AUTHORIZATION_POLICY | member::REGO_POLICY, Some(policy)) => {
+            let bounds = [(member::ACTIONS, "of"), (member::LOCATIONS, "at")];
+            let bounds = bounds.iter().filter_map(|(name, word)| {
+                Some(format!(" {word} {}", detail.get(*name).map(plain)?))
+            });
+            return format!("{}{}", story::carried(policy), bounds.collect::<String>());
+        }
+        _ => return format!("an entry of type `{kind}`"),
     }
     let operations = detail.get(member::OPERATIONS).and_then(Value::as_array);
     let operations: Vec<_> = operations.into_iter().flatten().map(operation).collect();
@@ -205,7 +214,9 @@ fn detail(detail: &Value) -> String {
 
 fn operation(operation: &Value) -> String {
     let part = |name: &str| operation.get(name).map(plain).unwrap_or_default();
-    [part("action"), part("method"), part("path")].join(" ").trim().to_owned()
+    let named = [part("action"), part("method"), part("path")].join(" ").trim().to_owned();
+    let constraints = story::constraints(operation);
+    if constraints.is_empty() { named } else { format!("{named} with {}", constraints.join(", ")) }
 }
 
 /// Why every gate of this version refuses the token, whatever its signature.

@@ -1,6 +1,8 @@
 //! What a token says beyond its claims: through whom it came, what it is bound to, and what the person
 //! was shown. With a grant it is verified, and without one it is what the token says of itself.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
 use super::inspect::{date_of, plain};
@@ -9,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::token::delegation::{Countersignature, Delegation};
 use crate::token::evidence::Evidenced;
 use crate::token::grant::Grant;
+use crate::token::hash::sha256;
 use crate::token::member;
 use crate::token::names;
 
@@ -131,6 +134,55 @@ fn confirmation(payload: &Map<String, Value>) -> Option<&Value> {
             .get(member::USER_CONFIRMATION)
             .or_else(|| evidence.get(member::USER_CONFIRMATION_RECORD))
     })
+}
+
+/// What an operation demands of its arguments: `amount ≤ 50`, `query limit ≤ 10`.
+pub(super) fn constraints(operation: &Value) -> Vec<String> {
+    let mut told = Vec::new();
+    for (place, label) in [("args", ""), ("path_params", "path "), ("query", "query ")] {
+        let demanded = operation.get(place).and_then(Value::as_object);
+        for (name, words) in demanded.into_iter().flatten() {
+            for (word, value) in words.as_object().into_iter().flatten() {
+                told.push(format!("{label}{} {}", escaped(name), demand(word, value)));
+            }
+        }
+    }
+    told
+}
+
+fn demand(word: &str, value: &Value) -> String {
+    let value = match value {
+        Value::Array(several) => {
+            several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+        }
+        one => one.to_string(),
+    };
+    let sign = match word {
+        "const" => "=",
+        "enum" => "is",
+        "minimum" => "≥",
+        "maximum" => "≤",
+        "exclusiveMinimum" => ">",
+        "exclusiveMaximum" => "<",
+        "prefix" => "begins with",
+        "pattern" => "is like",
+        other => return format!("{} {}", escaped(other), escaped(&value)),
+    };
+    format!("{sign} {}", escaped(&value))
+}
+
+/// A policy that an entry carries or names: its language, and the digest of its text.
+pub(super) fn carried(policy: &Map<String, Value>) -> String {
+    let word = |name: names::Name| name.all(policy).next().map(plain);
+    let language = word(names::LANGUAGE).or_else(|| word(names::TYPE)).unwrap_or_default();
+    let rule = word(names::ENTRY_POINT).map_or_else(String::new, |rule| format!(", rule {rule}"));
+    if let Some(content) = names::CONTENT.all(policy).find_map(Value::as_str) {
+        let digest = BASE64_STANDARD.encode(sha256(content.as_bytes()));
+        return format!("what its policy in {language} does (sha256-{digest}{rule})");
+    }
+    let hash = word(names::HASH).unwrap_or_else(|| "tied by no digest".to_owned());
+    let uri = word(names::URI).unwrap_or_default();
+    format!("what the policy in {language} at {uri} does ({hash}{rule})")
 }
 
 /// The policies that the token names.

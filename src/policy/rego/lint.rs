@@ -159,7 +159,12 @@ impl Seen<'_> {
                     self.expression(expr);
                     self.comparison(expr, &mut bounded, &mut capped, &mut from_input);
                 }
-                Literal::NotExpr { expr, .. } => self.expression(expr),
+                Literal::NotExpr { expr, .. } => {
+                    // All operations but some are also those that nobody has thought of yet.
+                    let mut excluded = Seen { aliases: self.aliases, ..Seen::default() };
+                    excluded.expression(expr);
+                    self.traps.append(&mut excluded.traps);
+                }
                 Literal::Every { domain, query, .. } => {
                     self.expression(domain);
                     self.query(query);
