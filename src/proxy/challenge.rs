@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::config;
 use crate::model::authentication::Demand;
 use crate::model::operation::Operation;
+use crate::token::jcs;
 
 /// The largest encoded blob, in bytes (`reverse-guided-errors.md` §2).
 const MAX_BLOB: usize = 2 * 1_024;
@@ -274,11 +275,13 @@ impl Guidance<'_> {
         let confirmation = Confirmation { r#type: "authorization_evidence" };
         let confirmation = self.confirmation_required.then(|| format!(",{}", json(&confirmation)));
         let details = format!("[{detail}{}]", confirmation.unwrap_or_default());
-        if self.single_use {
+        // Values of arguments may hold numbers without a canonical form: then there is no name for it.
+        let parsed: Option<Value> = serde_json::from_str(&details).ok();
+        let canonical = parsed.and_then(|details| jcs::canonical(&details).ok());
+        let Some(canonical) = canonical.filter(|_| !self.single_use) else {
             return format!("{{\"authorization_details\":{details}}}");
-        }
-        // Members are sorted, and of numbers there are only those of arguments, as serde_json writes them.
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, details.as_bytes());
+        };
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &canonical);
         let mut text = String::with_capacity(details.len() + 128);
         text.push_str("{\"authorization_details\":");
         text.push_str(&details);
