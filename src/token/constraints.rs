@@ -74,6 +74,10 @@ enum Given<'a> {
     Text(&'a str),
 }
 
+/// Those of an operation whose arguments may be anything.
+pub static NONE: Constraints =
+    Constraints { args: Vec::new(), path_params: Vec::new(), query: Vec::new() };
+
 impl Constraints {
     /// Reads one member of an operation; `false` where it is none of these.
     pub fn read(&mut self, name: &str, value: &Value) -> Result<bool, Denial> {

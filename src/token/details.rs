@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::constraints::Constraints;
+use super::constraints::{self, Constraints};
 use super::member;
 use super::names;
 use super::policies::Policy;
@@ -70,7 +70,8 @@ impl Rule {
 pub struct Allowed {
     action: Option<Box<str>>,
     request: Option<(Method, Pattern)>,
-    constraints: Constraints,
+    /// Apart where there are any, as in [`super::grant::Grant`].
+    constraints: Option<Box<Constraints>>,
 }
 
 /// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
@@ -117,9 +118,9 @@ impl Allowed {
     fn read(value: &Value) -> Result<Self, Denial> {
         let Value::Object(members) = value else { return Err(MALFORMED) };
         let (mut action, mut method, mut path) = (None, None, None);
-        let mut constraints = Constraints::default();
+        let mut arguments = Constraints::default();
         for (name, value) in members {
-            if constraints.read(name, value)? {
+            if arguments.read(name, value)? {
                 continue;
             }
             let Value::String(text) = value else { return Err(MALFORMED) };
@@ -137,6 +138,7 @@ impl Allowed {
             (None, None) if action.is_some() => None,
             _ => return Err(MALFORMED),
         };
+        let constraints = (arguments != constraints::NONE).then(|| Box::new(arguments));
         Ok(Self { action, request, constraints })
     }
 
@@ -149,18 +151,18 @@ impl Allowed {
     }
 
     /// What constrains its arguments.
-    pub const fn constraints(&self) -> &Constraints {
-        &self.constraints
+    pub fn constraints(&self) -> &Constraints {
+        self.constraints.as_deref().unwrap_or(&constraints::NONE)
     }
 
     /// Whether `operation` is this one, and its arguments are such as are granted.
     pub fn covers(&self, operation: &Operation<'_>) -> bool {
-        self.names(operation) && self.constraints.hold(operation)
+        self.names(operation) && self.constraints().hold(operation)
     }
 
     /// Whether the body of `operation` must be read to tell whether this covers it.
     pub fn judges_body(&self, operation: &Operation<'_>) -> bool {
-        self.constraints.judge_body() && self.names(operation)
+        self.constraints().judge_body() && self.names(operation)
     }
 }
 

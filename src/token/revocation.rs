@@ -213,7 +213,7 @@ struct Name {
     kind: Kind,
     inherited: bool,
     /// Where its text ends, which began where the one before ends.
-    end: usize,
+    end: u32,
 }
 
 impl Named {
@@ -256,8 +256,9 @@ impl Named {
     fn all(&self) -> impl Iterator<Item = (Name, &str)> {
         let mut start = 0;
         self.names.iter().map(move |name| {
-            let value = self.text.get(start..name.end).unwrap_or_default();
-            start = name.end;
+            let end = usize::try_from(name.end).unwrap_or(usize::MAX);
+            let value = self.text.get(start..end).unwrap_or_default();
+            start = end;
             (*name, value)
         })
     }
@@ -269,7 +270,9 @@ impl Named {
 
     fn push(&mut self, kind: Kind, inherited: bool, value: &str) {
         self.text.push_str(value);
-        self.names.push(Name { kind, inherited, end: self.text.len() });
+        // A token has 16 KiB at most.
+        let end = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+        self.names.push(Name { kind, inherited, end });
     }
 
     fn add_text(&mut self, kind: Kind, value: Option<&Value>) {
