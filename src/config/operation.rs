@@ -61,7 +61,29 @@ pub(super) fn rules(
         let hint = "write `[[resource.operation]]`, or name a document in `openapi`";
         into.problems.hint(resource.place(), message, hint);
     }
+    // Of a document that was not read, nothing is known.
+    let is_whole = !resource.has("openapi") || operations.iter().any(|one| one.described.is_some());
+    if is_whole {
+        for section in resource.tables("deny").iter().chain(&resource.tables("confirm")) {
+            idle(section, &operations, into);
+        }
+    }
     Rules { operations, deny, confirm, document }
+}
+
+/// What is denied or to be confirmed and is no operation: a slip of the pen here lets calls through.
+fn idle(section: &Section<'_>, operations: &[OperationRule], into: &mut Reading<'_>) {
+    let Some((text, place)) = section.text("path") else { return };
+    let Ok(path) = Pattern::parse(text) else { return };
+    let named: Vec<_> = section.texts("method").into_iter().map(|(method, _)| method).collect();
+    let is_meant = |one: &&OperationRule| {
+        let shares = |method: &Method| named.is_empty() || named.contains(&method.as_str());
+        one.methods.iter().any(shares) && one.path.may_meet(&path)
+    };
+    if !operations.iter().any(|one| is_meant(&one)) {
+        let message = format!("`{}` is no operation of this resource", value::shown(text));
+        into.problems.warn(&place, message, "write method and path as an operation has them");
+    }
 }
 
 /// What a resource allows and denies at all.

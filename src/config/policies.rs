@@ -63,6 +63,8 @@ pub(super) fn policies(file: &Section<'_>, audit: &Audit, into: &Reading<'_>) ->
     Policies { directory: path("directory"), pins }
 }
 
+const NO_CEDAR: &str = "Cedar is not built into this gate yet";
+
 /// `[issuer.policies]`: what is demanded of them, and where they are asked for.
 pub(super) fn of_issuer(
     issuer: &Section<'_>,
@@ -86,6 +88,9 @@ pub(super) fn of_issuer(
         endpoint: endpoint.clone(),
     };
     let languages = section.texts("languages");
+    for (_, place) in languages.iter().filter(|(text, _)| *text == "cedar") {
+        into.problems.hint(place, NO_CEDAR, "leave it out: a policy in it is refused");
+    }
     let trust = trust::Policies {
         rego_v0: if section.has("rego_v0") { section.switch("rego_v0") } else { is_reference },
         cedar: languages.iter().any(|(text, _)| *text == "cedar"),
@@ -167,19 +172,19 @@ pub(super) fn local(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<LocalP
         let ending = file.extension().and_then(|ending| ending.to_str());
         let language = match ending {
             Some("rego") => Language::RegoV1,
-            Some("cedar") => Language::Cedar,
+            Some("cedar") => {
+                let place = table.place_of("file");
+                into.problems.hint(&place, NO_CEDAR, "write it in Rego");
+                continue;
+            }
             _ => {
                 let place = table.place_of("file");
                 let message = "does not say by its ending which language it is in";
-                into.problems.hint(&place, message, "call it `….rego` or `….cedar`");
+                into.problems.hint(&place, message, "call it `….rego`");
                 continue;
             }
         };
         let data = into.file(&table, "data");
-        if data.is_some() && language == Language::Cedar {
-            let message = "means nothing to Cedar, whose policies see the request alone";
-            into.problems.add(&table.place_of("data"), message);
-        }
         found.push(LocalPolicy { file, language, entry_point, data });
     }
     found

@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
     key("issuer.introspection.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
     key("issuer.introspection.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
 
-    key("issuer.policies", "languages", Choices(&["rego", "cedar"]), Default("[\"rego\"]"), "What its policies may be written in. Rego, the one language that the drafts register; `cedar` needs a build with that feature."),
+    key("issuer.policies", "languages", Choices(&["rego", "cedar"]), Default("[\"rego\"]"), "What its policies may be written in. Rego, the one language that the drafts register; `cedar` is a name that is kept, and not built in yet."),
     key("issuer.policies", "rego_v0", Switch, Without("off; on with `profile = \"open-agent-auth\"`"), "Also read policies as Rego was written before version 1. Off, because the two can mean different things."),
     key("issuer.policies", "input", Choice(&["standard", "draft-flat", "open-agent-auth"]), Without("`standard`; the profile's own with `profile = \"open-agent-auth\"`"), "The form in which its policies are told of a call. `draft-flat` puts arguments at the top too, where the drafts' examples look for them. Standard, because a caller could otherwise give any name a value."),
     key("issuer.policies", "unbound", Choice(&["refuse", "pin"]), Without("`refuse`; `pin` with `profile = \"open-agent-auth\"`"), "What becomes of a policy that a token names without a digest: `pin` takes the first text behind the name and no other for as long as a token can mean it. Refuse, because whoever can change the text gives tokens another power."),
@@ -298,7 +298,7 @@ pub const KEYS: &[Key] = &[
     key("resource", "confirm", Tables("resource.confirm"), Without("what `evidence` says"), "What the person must have confirmed just now, whatever `evidence` says: destructive operations, whichever document or rule gives them a name. The first that matches counts."),
     key("resource", "cap", Tables("resource.cap"), Without("nothing"), "How often, how many at one time, and how much in all. At most 8."),
 
-    key("resource.local_policy", "file", Text("path"), Required, "The policy: `….rego` or `….cedar`; reloaded when it changes."),
+    key("resource.local_policy", "file", Text("path"), Required, "The policy: `….rego`; reloaded when it changes."),
     key("resource.local_policy", "entry_point", Text("name"), Default("allow"), "The rule that decides. The one that the drafts name."),
     key("resource.local_policy", "data", Text("path"), Without("nothing"), "A JSON file whose members a Rego policy finds as `data.MEMBER`; reloaded when it changes. Other policies, and those of tokens, do not see it."),
 
@@ -352,7 +352,7 @@ pub const KEYS: &[Key] = &[
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),
     key("audit.tag_key", "env", Text("variable"), Without("`file`"), "An environment variable."),
 
-    key("policies", "directory", Text("path"), Without("none"), "A directory of policies that tokens may name, asked before any server: `NAME.rego` and `NAME.cedar` by name and by digest, `NAME.json` as a registry's record; reloaded when one changes."),
+    key("policies", "directory", Text("path"), Without("none"), "A directory of policies that tokens may name, asked before any server: `NAME.rego` by name and by digest, `NAME.json` as a registry's record; reloaded when one changes."),
     key("policies", "pins", Text("path"), Without("`policy-pins` in the audit directory"), "The file that says which text each name without a digest was first seen with."),
 
     key("revocations", "file", Text("path"), Without("`revocations` in the audit directory"), "Where they are kept; made when it is not there. Beside the audit log, because both must outlive the process."),

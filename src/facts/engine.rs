@@ -48,17 +48,8 @@ impl Engines {
         self.work(COMPILATION, move || policies.compiled(&text.source())).await
     }
 
-    /// Asks `policy` about `input`: here at first, and in a room when that does not suffice or is not to
-    /// be tried.
+    /// Asks `policy` about `input` in a room, because the decision itself could not (`decide::consult`).
     pub async fn evaluate(&self, policy: &Arc<Policy>, input: &Input) -> Evaluation {
-        let mut steps = 0;
-        if !input.is_large() {
-            let quick = policy.evaluate(input, &Limits { steps: Limits::QUICK, stop: None });
-            if quick.outcome != Err(Failure::Budget) {
-                return quick;
-            }
-            steps = quick.steps;
-        }
         let stop = Arc::new(AtomicBool::new(false));
         let (policy, input, told) = (Arc::clone(policy), input.clone(), Arc::clone(&stop));
         let whole =
@@ -66,7 +57,7 @@ impl Engines {
         let stopped = Stop(stop);
         let evaluation = self.work(PATIENCE, whole).await;
         drop(stopped);
-        evaluation.unwrap_or(Evaluation { outcome: Err(Failure::Timeout), steps, fault: None })
+        evaluation.unwrap_or(Evaluation { outcome: Err(Failure::Timeout), steps: 0, fault: None })
     }
 
     /// Runs `work` in a room, and waits for it as long as `patience` lasts.
@@ -132,7 +123,8 @@ mod tests {
             .collect();
         for _ in 0..100 {
             tokio::task::yield_now().await;
-            assert_eq!(engines.evaluate(&quick, &input).await.outcome, Ok(Verdict::True));
+            let limits = Limits { steps: Limits::QUICK, stop: None };
+            assert_eq!(quick.evaluate(&input, &limits).outcome, Ok(Verdict::True));
         }
         for outcome in running {
             assert!(matches!(outcome.await.unwrap(), Err(Failure::Budget | Failure::Timeout)));

@@ -125,6 +125,34 @@ impl Pattern {
     pub fn covers(&self, narrower: &Self) -> bool {
         covers(&self.segments, &narrower.segments)
     }
+
+    /// Whether some path may match both.
+    ///
+    /// Never says no wrongly; may say yes of two patterns with wildcards inside a segment.
+    pub fn may_meet(&self, other: &Self) -> bool {
+        let at = |row: &[bool], n: usize| row.get(n).copied().unwrap_or_default();
+        // For each number of segments left of `other`, whether they may meet what is left of this one.
+        let mut ends = vec![true];
+        ends.resize(other.segments.len() + 1, false);
+        for (behind, own) in self.segments.iter().rev().enumerate() {
+            let mut now = vec![false];
+            for (fewer, theirs) in other.segments.iter().rev().enumerate() {
+                let (this_stays, other_stays) = (at(&now, fewer), at(&ends, fewer + 1));
+                // `**` takes one more segment of the other, or none where it is not the last.
+                let crosses = match own {
+                    Segment::Any => this_stays || (behind > 0 && other_stays),
+                    Segment::Literal(_) | Segment::One | Segment::Wild(_) => false,
+                };
+                let is_crossed = match theirs {
+                    Segment::Any => other_stays || (fewer > 0 && this_stays),
+                    Segment::Literal(_) | Segment::One | Segment::Wild(_) => false,
+                };
+                now.push(crosses || is_crossed || (own.may_meet(theirs) && at(&ends, fewer)));
+            }
+            ends = now;
+        }
+        ends.last().copied().unwrap_or_default()
+    }
 }
 
 impl Segment {
@@ -147,6 +175,13 @@ impl Segment {
             Self::Literal(literal) => **literal == *segment,
             Self::One => !segment.is_empty(),
             Self::Wild(wild) => wild_matches(wild.as_bytes(), segment.as_bytes()),
+        }
+    }
+
+    fn may_meet(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Literal(literal), any) | (any, Self::Literal(literal)) => any.matches(literal),
+            (Self::Any | Self::One | Self::Wild(_), Self::Any | Self::One | Self::Wild(_)) => true,
         }
     }
 
@@ -300,6 +335,32 @@ mod tests {
     }
 
     #[test]
+    fn patterns_that_no_path_matches_both_of_are_known() {
+        for (one, other, expected) in [
+            ("/payments", "/payments", true),
+            ("/payment", "/payments", false),
+            ("/payments/*", "/payments/7", true),
+            ("/payments/*", "/payments", false),
+            ("/payments/**", "/payments/7/lines/*", true),
+            ("/payments/**", "/payments", false),
+            ("/payments/**", "/**/lines", true),
+            ("/a/**/z", "/a/z", true),
+            ("/pay/**", "/payments/**", false),
+            ("/**", "/payments", true),
+            ("/**/delete", "/orders/*/delete", true),
+            ("/**/delete", "/orders/*", true),
+            ("/**/delete", "/orders/*/cancel", false),
+            ("/a/**/z", "/a/b", false),
+            ("/a/**/z", "/**/y", false),
+            ("/pay*", "/payments", true),
+            ("/pay*", "/orders", false),
+        ] {
+            assert_eq!(pattern(one).may_meet(&pattern(other)), expected, "{one} {other}");
+            assert_eq!(pattern(other).may_meet(&pattern(one)), expected, "{other} {one}");
+        }
+    }
+
+    #[test]
     fn a_pattern_that_could_be_read_in_two_ways_is_refused() {
         for (glob, error) in [
             ("products", PatternError::NotAbsolute),
@@ -341,6 +402,21 @@ mod tests {
             ("/a/**", "/a/", true),
         ] {
             assert_eq!(pattern(wider).covers(&pattern(narrower)), expected, "{wider} ⊇ {narrower}");
+        }
+    }
+
+    proptest::proptest! {
+        /// A no is never wrong: it would call a denial idle that is not.
+        #[test]
+        fn patterns_that_match_one_path_may_meet(
+            one in "(/(a|b|\\*|a\\*|\\*\\*)){1,4}",
+            other in "(/(a|b|\\*|a\\*|\\*\\*)){1,4}",
+            path in "(/(a|b|ab)){1,4}/?",
+        ) {
+            let (one, other) = (pattern(&one), pattern(&other));
+            if one.matches(&path) && other.matches(&path) {
+                proptest::prop_assert!(one.may_meet(&other));
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ const HOP_BY_HOP: [&str; 11] = [
 ];
 
 /// What says how a body is read. Spelt with `_` it was not looked at, and some servers take it for the same.
-const OF_BODY: [&str; 4] = ["content-encoding", "content-length", "content-type", "host"];
+const OF_BODY: [&str; 3] = ["content-encoding", "content-length", "content-type"];
 
 /// Credentials of the agent, which are for this gate alone.
 const CREDENTIALS: [&str; 11] = [
