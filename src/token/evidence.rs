@@ -246,9 +246,15 @@ fn bond(id: &str, payload: &Map<String, Value>, claims: &Claims, server: &str) -
 
 /// The client, and everything in the token that grants or bounds.
 fn grant_of(payload: &Map<String, Value>, claims: &Claims) -> [u8; 16] {
-    // A number without a canonical form must not keep a token out of the memory.
-    let text =
-        |value: &Value| jcs::canonical(value).unwrap_or_else(|_number| value.to_string().into());
+    // A number without a canonical form must not keep a token out of the memory. Then its text stands for it,
+    // which is the same whatever the order of the members.
+    let text = |value: &Value| {
+        jcs::canonical(value).unwrap_or_else(|_number| {
+            let mut sorted = value.clone();
+            sorted.sort_all_objects();
+            sorted.to_string().into()
+        })
+    };
     let details = payload.get(member::AUTHORIZATION_DETAILS).and_then(Value::as_array);
     let is_granting = |detail: &&Value| {
         detail.get("type").is_none_or(|kind| kind != member::AUTHORIZATION_EVIDENCE)

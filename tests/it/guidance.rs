@@ -10,6 +10,7 @@ use crate::support::chain::evidence;
 use crate::support::challenge::Challenge;
 use crate::support::client::Response;
 use crate::support::gate::SHOP;
+use crate::support::issuer::canonical;
 use crate::support::{Echo, Gate, Setup, Token, request};
 
 const METADATA: &str = "/.well-known/oauth-protected-resource";
@@ -76,8 +77,7 @@ fn err_006_010_an_operation_that_the_operator_wants_confirmed_says_so() {
         assert_eq!(details[0]["type"], "agent_operation");
         assert_eq!(details[1..], [json!({"type": "authorization_evidence"})]);
         // What it is called by is the hash of the canonical details.
-        let reference =
-            BASE64_URL_SAFE_NO_PAD.encode(sha256(json!(details).to_string().as_bytes()));
+        let reference = BASE64_URL_SAFE_NO_PAD.encode(sha256(&canonical(&json!(details))));
         assert_eq!(remediation["authorization_reference"], reference);
     }
     echo.assert_untouched("operations that nobody confirmed");

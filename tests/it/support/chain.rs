@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::gate::ISSUER;
-use super::issuer::{b64, now};
+use super::issuer::{b64, canonical, now};
 use super::{Key, Token};
 
 /// The id of the agent with this number; agent 0 is the one that the person trusted.
@@ -21,8 +21,7 @@ pub(crate) fn record(n: usize, authority: &str, key: &Key) -> Value {
     record
 }
 
-/// Signs a record whose members are plain enough that what `serde_json` writes, sorted by name and
-/// without spaces, is their canonical form.
+/// Signs a record over its canonical form.
 pub(crate) fn sign(record: &mut Value, key: &Key) {
     record.as_object_mut().unwrap().remove("as_signature");
     record["as_signature"] = json!(detached(record, key));
@@ -31,7 +30,7 @@ pub(crate) fn sign(record: &mut Value, key: &Key) {
 /// A detached signature over the canonical form of a plain value.
 pub(crate) fn detached(value: &Value, key: &Key) -> String {
     let header = b64(json!({"alg": key.alg(), "kid": key.kid}).to_string().as_bytes());
-    let input = format!("{header}.{}", b64(value.to_string().as_bytes()));
+    let input = format!("{header}.{}", b64(&canonical(value)));
     format!("{header}..{}", b64(&key.sign(input.as_bytes())))
 }
 

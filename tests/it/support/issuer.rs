@@ -13,6 +13,14 @@ use serde_json::{Value, json};
 
 use super::gate::{ISSUER, SHOP};
 
+/// The canonical form of a plain value (RFC 8785): members sorted by name, no spaces. What is signed here
+/// has no text and no number that would take more.
+pub(crate) fn canonical(value: &Value) -> Vec<u8> {
+    let mut sorted = value.clone();
+    sorted.sort_all_objects();
+    sorted.to_string().into_bytes()
+}
+
 /// A key pair, with the name it has in the JWK Set.
 pub(crate) struct Key {
     pub(crate) kid: String,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use super::issuer::{b64, now};
+use super::issuer::{b64, canonical, now};
 use super::{Key, Token};
 
 /// base64url of SHA-256, as `ath`, `wth` and thumbprints carry it.
@@ -30,7 +30,7 @@ pub(crate) fn public(key: &Key) -> Value {
 
 /// The RFC 7638 thumbprint: the required members in the order of their names, without spaces.
 pub(crate) fn thumbprint(key: &Key) -> String {
-    hash(public(key).to_string())
+    hash(canonical(&public(key)))
 }
 
 /// A token of the shop that is bound to `key` (RFC 9449 §6.1).
