@@ -10,7 +10,7 @@ use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Url, Wrong};
 use super::{Audit, IssuerConfig, Resource, secret};
-use crate::policy::engine::Language;
+use crate::policy::engine::{self, Language};
 use crate::policy::input::Exposed;
 use crate::token::trust::{self, Profile, Shape};
 
@@ -63,7 +63,8 @@ pub(super) fn policies(file: &Section<'_>, audit: &Audit, into: &Reading<'_>) ->
     Policies { directory: path("directory"), pins }
 }
 
-const NO_CEDAR: &str = "Cedar is not built into this gate yet";
+const NO_CEDAR: &str = "Cedar is not built into this gate";
+const BUILD_CEDAR: &str = "build it with `--features cedar`";
 
 /// `[issuer.policies]`: what is demanded of them, and where they are asked for.
 pub(super) fn of_issuer(
@@ -88,8 +89,10 @@ pub(super) fn of_issuer(
         endpoint: endpoint.clone(),
     };
     let languages = section.texts("languages");
-    for (_, place) in languages.iter().filter(|(text, _)| *text == "cedar") {
-        into.problems.hint(place, NO_CEDAR, "leave it out: a policy in it is refused");
+    for (text, place) in &languages {
+        if *text == "cedar" && !engine::HAS_CEDAR {
+            into.problems.hint(place, NO_CEDAR, BUILD_CEDAR);
+        }
     }
     let trust = trust::Policies {
         rego_v0: if section.has("rego_v0") { section.switch("rego_v0") } else { is_reference },
@@ -173,18 +176,27 @@ pub(super) fn local(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<LocalP
         let language = match ending {
             Some("rego") => Language::RegoV1,
             Some("cedar") => {
-                let place = table.place_of("file");
-                into.problems.hint(&place, NO_CEDAR, "write it in Rego");
-                continue;
+                if !engine::HAS_CEDAR {
+                    into.problems.hint(&table.place_of("file"), NO_CEDAR, BUILD_CEDAR);
+                }
+                Language::Cedar
             }
             _ => {
                 let place = table.place_of("file");
                 let message = "does not say by its ending which language it is in";
-                into.problems.hint(&place, message, "call it `….rego`");
+                into.problems.hint(&place, message, "call it `….rego` or `….cedar`");
                 continue;
             }
         };
         let data = into.file(&table, "data");
+        if data.is_some() && language == Language::Cedar {
+            let message = "a policy in Cedar has no data beside what it is asked about";
+            into.problems.hint(
+                &table.place_of("data"),
+                message,
+                "write it in Rego, or leave this out",
+            );
+        }
         found.push(LocalPolicy { file, language, entry_point, data });
     }
     found

@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
     key("issuer.introspection.secret", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the secret."),
     key("issuer.introspection.secret", "env", Text("variable"), Without("`file`"), "An environment variable."),
 
-    key("issuer.policies", "languages", Choices(&["rego", "cedar"]), Default("[\"rego\"]"), "What its policies may be written in. Rego, the one language that the drafts register; `cedar` is a name that is kept, and not built in yet."),
+    key("issuer.policies", "languages", Choices(&["rego", "cedar"]), Default("[\"rego\"]"), "What its policies may be written in. Rego, the one language that the drafts register; and Cedar, in a gate that was built with `--features cedar`."),
     key("issuer.policies", "rego_v0", Switch, Without("off; on with `profile = \"open-agent-auth\"`"), "Also read policies as Rego was written before version 1. Off, because the two can mean different things."),
     key("issuer.policies", "input", Choice(&["standard", "draft-flat", "open-agent-auth"]), Without("`standard`; the profile's own with `profile = \"open-agent-auth\"`"), "The form in which its policies are told of a call. `draft-flat` puts arguments at the top too, where the drafts' examples look for them. Standard, because a caller could otherwise give any name a value."),
     key("issuer.policies", "unbound", Choice(&["refuse", "pin"]), Without("`refuse`; `pin` with `profile = \"open-agent-auth\"`"), "What becomes of a policy that a token names without a digest: `pin` takes the first text behind the name and no other for as long as a token can mean it. Refuse, because whoever can change the text gives tokens another power."),

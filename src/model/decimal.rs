@@ -98,6 +98,18 @@ impl<'a> Decimal<'a> {
         [self.whole, self.fraction].concat().parse().ok()
     }
 
+    /// The number times ten to the power of `places`, where that is a whole number of 64 bits, exactly.
+    pub fn scaled(&self, places: i64) -> Option<i64> {
+        if self.is_zero() {
+            return Some(0);
+        }
+        let digits = i64::try_from(self.digits()).ok()?;
+        let zeros = self.point.checked_add(places)?.checked_sub(digits)?;
+        let power = 10_i128.checked_pow(u32::try_from(zeros).ok()?)?;
+        let magnitude = i128::from(self.integer()?).checked_mul(power)?;
+        i64::try_from(if self.negative { -magnitude } else { magnitude }).ok()
+    }
+
     /// How many significant digits it has.
     pub const fn digits(&self) -> usize {
         self.whole.len() + self.fraction.len()
@@ -167,6 +179,31 @@ mod tests {
 
     fn number(text: &str) -> Decimal<'_> {
         Decimal::parse(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn a_scaled_number_is_exact_or_none() {
+        for (text, places, expected) in [
+            ("50", 0, Some(50)),
+            ("50.0", 0, Some(50)),
+            ("5e1", 0, Some(50)),
+            ("50.5", 0, None),
+            ("50.5", 4, Some(505_000)),
+            ("0.0001", 4, Some(1)),
+            ("0.00010", 4, Some(1)),
+            ("0.00001", 4, None),
+            ("-0.0", 0, Some(0)),
+            ("-1.25e1", 4, Some(-125_000)),
+            ("9223372036854775807", 0, Some(i64::MAX)),
+            ("-9223372036854775808", 0, Some(i64::MIN)),
+            ("9223372036854775808", 0, None),
+            ("922337203685477.5807", 4, Some(i64::MAX)),
+            ("922337203685477.5808", 4, None),
+            ("1e300", 0, None),
+            ("123456789012345678901234567890e-20", 0, None),
+        ] {
+            assert_eq!(number(text).scaled(places), expected, "{text} {places}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+#[cfg(feature = "cedar")]
+use super::cedar;
 use super::rego::{self, Document};
 use crate::model::json;
 use crate::token::hash::sha256;
@@ -337,8 +339,19 @@ pub struct Policy {
     digest: [u8; 32],
     length: usize,
     data: Option<[u8; 32]>,
-    program: rego::Program,
+    program: Program,
 }
+
+/// By the engine of its language.
+#[derive(Debug)]
+enum Program {
+    #[cfg(feature = "cedar")]
+    Cedar(Box<cedar::Program>),
+    Rego(Box<rego::Program>),
+}
+
+/// Whether policies in Cedar can be asked: only in a build with the feature `cedar`.
+pub const HAS_CEDAR: bool = cfg!(feature = "cedar");
 
 /// Admits and compiles `source`. May take milliseconds: not for a thread that serves.
 pub fn compile(source: &Source<'_>) -> Result<Arc<Policy>, NotAdmitted> {
@@ -348,19 +361,23 @@ pub fn compile(source: &Source<'_>) -> Result<Arc<Policy>, NotAdmitted> {
 /// The same for a policy of the operator's own, which may refer to `data`.
 pub fn compile_with(source: &Source<'_>, data: Option<&Data>) -> Result<Arc<Policy>, NotAdmitted> {
     let program = match source.language {
-        Language::RegoV0 | Language::RegoV1 => rego::compile(source, data)?,
-        Language::Cedar => {
-            return Err(NotAdmitted {
-                because: Because::Language,
-                what: "cedar".into(),
-                rule: None,
-                line: None,
-            });
+        Language::RegoV0 | Language::RegoV1 => {
+            Program::Rego(Box::new(rego::compile(source, data)?))
         }
+        #[cfg(feature = "cedar")]
+        Language::Cedar => Program::Cedar(Box::new(cedar::compile(source)?)),
+        #[cfg(not(feature = "cedar"))]
+        Language::Cedar => return Err(no_cedar()),
     };
     let digest = sha256(source.text.as_bytes());
     let length = source.text.len();
     Ok(Arc::new(Policy { digest, length, data: data.map(|data| data.sha256), program }))
+}
+
+/// Without the feature `cedar`.
+#[cfg(not(feature = "cedar"))]
+fn no_cedar() -> NotAdmitted {
+    NotAdmitted { because: Because::Language, what: "cedar".into(), rule: None, line: None }
 }
 
 /// A policy as its author should see it.
@@ -388,12 +405,18 @@ pub struct Finding {
 /// What an author should look at (§5.2, §9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
+    /// It permits without a look at which action is asked for: Cedar's [`Self::Unbounded`].
+    AnyAction,
+    /// Cedar's [`Self::NoLowerBound`].
+    BelowZero,
     /// What no rule decides is allowed.
     DefaultAllow,
     /// There is no default, so that the answer can be undefined. It refuses all the same.
     NoDefault,
     /// A bound from above without one from below.
     NoLowerBound,
+    /// Nothing permits, so that everything is refused.
+    NoPermit,
     /// It allows without a look at which operation is asked for.
     Unbounded,
     /// No rule that decides comes to use it.
@@ -404,27 +427,38 @@ impl Advice {
     /// The stable word for it.
     pub const fn code(self) -> &'static str {
         match self {
+            Self::AnyAction | Self::Unbounded => "unbounded",
+            Self::BelowZero | Self::NoLowerBound => "no_lower_bound",
             Self::DefaultAllow => "default_allow",
             Self::NoDefault => "no_default",
-            Self::NoLowerBound => "no_lower_bound",
-            Self::Unbounded => "unbounded",
+            Self::NoPermit => "no_permit",
             Self::Unreachable => "unreachable",
         }
     }
 
     /// Whether it may let through what nobody meant to.
     pub const fn is_warning(self) -> bool {
-        matches!(self, Self::DefaultAllow | Self::NoLowerBound | Self::Unbounded)
+        matches!(
+            self,
+            Self::AnyAction
+                | Self::BelowZero
+                | Self::DefaultAllow
+                | Self::NoLowerBound
+                | Self::Unbounded
+        )
     }
 
     /// What to do about it.
     pub const fn hint(self) -> &'static str {
         match self {
+            Self::AnyAction => "name it in the scope: `action == Action::\"…\"`",
+            Self::BelowZero => "write a comparison with 0 beside it",
             Self::DefaultAllow => "write `default allow := false`, and say what is allowed",
             Self::NoDefault => {
                 "write `default allow := false`, so that a no is told from a mistake"
             }
             Self::NoLowerBound => "write `is_number(x); x >= 0` beside it",
+            Self::NoPermit => "write a `permit` for what is allowed",
             Self::Unbounded => "compare `input.action`",
             Self::Unreachable => "use it in the rule that decides, or take it out",
         }
@@ -435,11 +469,14 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = &self.what;
         match self.advice {
+            Advice::AnyAction => write!(f, "this `{what}` is for any action"),
+            Advice::BelowZero => write!(f, "`{what}` may be any negative number"),
             Advice::DefaultAllow => write!(f, "`{what}` is true wherever no rule says otherwise"),
             Advice::NoDefault => write!(f, "`{what}` has no default"),
             Advice::NoLowerBound => {
                 write!(f, "`{what}` holds for null, for false and for every negative number too")
             }
+            Advice::NoPermit => f.write_str("nothing is permitted, so that everything is refused"),
             Advice::Unbounded => write!(f, "this rule for `{what}` allows any operation"),
             Advice::Unreachable => write!(f, "`{what}` has no part in the decision"),
         }
@@ -464,12 +501,10 @@ pub fn check(source: &Source<'_>) -> Result<Checked, NotAdmitted> {
 pub fn check_with(source: &Source<'_>, data: Option<&Data>) -> Result<Checked, NotAdmitted> {
     match source.language {
         Language::RegoV0 | Language::RegoV1 => rego::lint(source, data),
-        Language::Cedar => Err(NotAdmitted {
-            because: Because::Language,
-            what: "cedar".into(),
-            rule: None,
-            line: None,
-        }),
+        #[cfg(feature = "cedar")]
+        Language::Cedar => cedar::check(source),
+        #[cfg(not(feature = "cedar"))]
+        Language::Cedar => Err(no_cedar()),
     }
 }
 
@@ -496,16 +531,28 @@ impl Policy {
 
     /// What it was read as: `rego.v1`, `rego.v0` or `cedar`.
     pub const fn dialect(&self) -> &'static str {
-        self.program.dialect()
+        match &self.program {
+            #[cfg(feature = "cedar")]
+            Program::Cedar(_) => cedar::DIALECT,
+            Program::Rego(program) => program.dialect(),
+        }
     }
 
     /// Asks the policy about `input`. Ends when the steps are used up: on a thread that serves, grant few.
     pub fn evaluate(&self, input: &Input, limits: &Limits<'_>) -> Evaluation {
-        self.program.evaluate(input, limits)
+        match &self.program {
+            #[cfg(feature = "cedar")]
+            Program::Cedar(program) => program.evaluate(input, limits),
+            Program::Rego(program) => program.evaluate(input, limits),
+        }
     }
 
     /// The same, with the lines that it came to: for authors.
     pub fn traced(&self, input: &Input, limits: &Limits<'_>) -> (Evaluation, Lines) {
-        self.program.traced(input, limits)
+        match &self.program {
+            #[cfg(feature = "cedar")]
+            Program::Cedar(program) => program.traced(input, limits),
+            Program::Rego(program) => program.traced(input, limits),
+        }
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod algebra;
 pub mod cache;
+#[cfg(feature = "cedar")]
+mod cedar;
 pub mod engine;
 pub mod input;
 pub mod library;

@@ -358,6 +358,27 @@ pub(crate) fn workload_proof(bytes: &[u8]) {
     }
 }
 
+/// A policy in Cedar is refused, or it compiles and ends on any input, at once and always alike; in a build
+/// without that language it is refused.
+pub(crate) fn cedar_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let source =
+        Policy { language: Language::Cedar, class: Class::Carried, entry_point: "allow", text };
+    let checked = engine::check(&source);
+    let compiled = engine::compile(&source);
+    assert_eq!(checked.is_ok(), compiled.is_ok());
+    let Ok(policy) = compiled else { return };
+    let input = Input::new(serde_json::json!({
+        "action": "pay", "agent": { "id": "a" }, "user": { "id": "u" }, "resource": { "type": "http", "id": "r" },
+        "args": { "amount": 5, "items": [1, 2, 3], "text": "abc" }, "environment": { "now_ns": 1 },
+    }));
+    let limits = Limits { steps: 10_000, stop: None };
+    let evaluation = policy.evaluate(&input, &limits);
+    assert!(evaluation.steps <= limits.steps || evaluation.outcome.is_err());
+    assert_eq!(policy.evaluate(&input, &limits).outcome, evaluation.outcome);
+    assert!(text.contains("permit") || evaluation.outcome != Ok(Verdict::True));
+}
+
 /// A policy is refused, or it compiles and ends within its steps on any input: never a panic, never a hang.
 pub(crate) fn policy_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -26,7 +26,50 @@ const DOCUMENT: [&str; 14] = [
     r#""policy_content":[]"#,
 ];
 
-/// Parts of policies, to be put together in any way.
+/// Parts of policies in Cedar, to be put together in any way.
+const CEDAR: [&str; 40] = [
+    "permit(principal, action, resource)",
+    "forbid(principal, action, resource)",
+    "when {",
+    "unless {",
+    "}",
+    ";",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "if",
+    "then",
+    "else",
+    "true",
+    "false",
+    "!",
+    "-",
+    "&&",
+    "||",
+    "==",
+    "<=",
+    ">",
+    "+",
+    "*",
+    "in",
+    "has amount",
+    "like \"*a*\"",
+    "context",
+    "context.args",
+    "context.args.amount",
+    "context.args.items",
+    "principal",
+    "resource",
+    "Action::\"pay\"",
+    ".contains(1)",
+    ".containsAll([1, 2])",
+    "decimal(\"1.0\")",
+    "ip(\"10.0.0.1\")",
+    "9223372036854775807",
+];
+/// Parts of policies in Rego.
 const POLICY: [&str; 40] = [
     "allow := true",
     "default allow := false",
@@ -221,6 +264,15 @@ proptest! {
     fn no_policy_breaks_its_reader_or_its_engine(lines in prop::collection::vec(prop::sample::select(&POLICY[..]), 0..24)) {
         bodies::policy_text(format!("package a\n{}", lines.join("\n")).as_bytes());
         bodies::policy_text(format!("package a\nallow if {{ {} }}", lines.join(" ")).as_bytes());
+    }
+
+    #[test]
+    fn no_policy_in_cedar_breaks_its_reader_or_its_engine(
+        parts in prop::collection::vec(prop::sample::select(&CEDAR[..]), 0..24),
+    ) {
+        bodies::cedar_text(parts.join(" ").as_bytes());
+        let condition = parts.join(" ");
+        bodies::cedar_text(format!("permit(principal, action, resource) when {{ {condition} }};").as_bytes());
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod architecture;
 mod arguments;
 mod besieged;
 mod callers;
+#[cfg(feature = "cedar")]
+mod cedar;
 mod certificates;
 mod claims;
 mod combining;

@@ -457,7 +457,7 @@ fn a_refusal_names_rule_line_and_function() {
 
 /// `tests/vectors/rego`: every case ends as it says, and every builtin is in one.
 #[test]
-fn the_corpus_is_answered_as_documented() {
+fn pol_004_005_the_corpus_is_answered_as_documented() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rego");
     let (mut cases, mut wrong, mut texts) = (0, Vec::new(), String::new());
     for file in fs::read_dir(folder).unwrap() {

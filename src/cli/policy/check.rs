@@ -30,15 +30,18 @@ type Found = Result<Checked, NotAdmitted>;
 
 /// Checks every policy, and says what it found.
 pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
-    let files = args.policies.files(&[".rego"])?;
+    let files = args.policies.files(&[])?;
     if files.is_empty() {
-        return Err(Usage::error("there is no policy: a file whose name ends in .rego"));
+        return Err(Usage::error("there is no policy: a file whose name ends in .cedar or .rego"));
     }
     let data = args.policies.data()?;
     let mut all = Vec::new();
     for path in &files {
         let text = read(path)?;
-        all.push((path.as_path(), engine::check_with(&args.policies.source(&text), data.as_ref())));
+        all.push((
+            path.as_path(),
+            engine::check_with(&args.policies.source(path, &text), data.as_ref()),
+        ));
     }
     let is_bad = |found: &Found| match found {
         Err(_) => true,

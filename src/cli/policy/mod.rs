@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::cli::Usage;
-use crate::policy::engine::{Class, Data, Language, Source};
+use crate::policy::engine::{self, Class, Data, Language, Source};
 use crate::state::policies;
 
 /// Which policies are meant, and how they will be used.
@@ -43,8 +43,14 @@ enum Writer {
 }
 
 impl PolicyArgs {
-    const fn language(&self) -> Language {
-        if self.rego_v0 { Language::RegoV0 } else { Language::RegoV1 }
+    fn language(&self, path: &Path) -> Language {
+        if path.extension().is_some_and(|ending| ending == "cedar") {
+            Language::Cedar
+        } else if self.rego_v0 {
+            Language::RegoV0
+        } else {
+            Language::RegoV1
+        }
     }
 
     const fn class(&self) -> Class {
@@ -64,20 +70,24 @@ impl PolicyArgs {
         }
     }
 
-    fn source<'a>(&'a self, text: &'a str) -> Source<'a> {
+    fn source<'a>(&'a self, path: &Path, text: &'a str) -> Source<'a> {
         Source {
-            language: self.language(),
+            language: self.language(path),
             class: self.class(),
             entry_point: &self.entry_point,
             text,
         }
     }
 
-    /// Every file below the paths whose name ends in one of `endings`, in order.
-    fn files(&self, endings: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    /// Every policy below the paths, in order, and every other file whose name ends in one of `further`. In
+    /// a build without Cedar, what is written in it is left out, unless it is named itself.
+    fn files(&self, further: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
+        let cedar = engine::HAS_CEDAR.then_some(".cedar");
+        let endings: Vec<_> =
+            cedar.into_iter().chain([".rego"]).chain(further.iter().copied()).collect();
         for path in &self.paths {
-            collect(path, endings, &mut found)?;
+            collect(path, &endings, &mut found)?;
         }
         found.sort();
         found.dedup();

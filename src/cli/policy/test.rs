@@ -129,10 +129,10 @@ struct Failed {
 
 /// Runs every case below the paths.
 pub fn run(args: &TestArgs) -> anyhow::Result<Outcome> {
-    let files = args.policies.files(&[".rego", ".json"])?;
+    let files = args.policies.files(&[".json"])?;
     if files.is_empty() {
         return Err(Usage::error(
-            "there is nothing to test: no file whose name ends in .rego or .json",
+            "there is nothing to test: no file whose name ends in .cedar, .rego or .json",
         ));
     }
     let data = args.policies.data()?;
@@ -182,7 +182,7 @@ fn policy(path: &Path, args: &PolicyArgs, data: Option<&Data>) -> anyhow::Result
     } else {
         Beside { input: Map::new(), cases: Vec::new() }
     };
-    let compiled = match engine::compile_with(&args.source(&text), data) {
+    let compiled = match engine::compile_with(&args.source(path, &text), data) {
         Ok(compiled) => compiled,
         Err(refused) => {
             let hint = refused.because.hint();
