@@ -110,6 +110,7 @@ fn parties(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<Party> {
             "agent" => Party::Agent,
             "client" => Party::Client,
             "grant" => Party::Grant,
+            "policy" => Party::Policy,
             "user" => Party::User,
             _ => Party::Resource,
         };

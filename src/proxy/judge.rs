@@ -190,7 +190,7 @@ async fn decide<'a>(
     let Decided { verdict, consulted, misfit } = facts.settle(&with, decided).await?;
     (found.consulted, found.misfit) = (consulted, misfit);
     let permit = verdict?;
-    let charges = decide::charges(call, grant, presenter, found.body.as_ref())?;
+    let charges = decide::charges(call, grant, presenter, found.body.as_ref(), &found.consulted)?;
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
     // From here on its proofs are used up, whether the call can be recorded and forwarded or not.

@@ -413,6 +413,36 @@ fn pol_023_who_is_counted_apart_is_who_the_cap_says() {
 }
 
 #[test]
+fn pol_023_tokens_with_one_policy_can_be_counted_together() {
+    let echo = Echo::start();
+    let gate = start(&echo, &BUDGET.replace(r#"per = ["user"]"#, r#"per = ["policy"]"#));
+    let pays = |user: &str, policies: &[&str]| -> u16 {
+        let entries: Vec<Value> = policies
+            .iter()
+            .map(|text| json!({"type": "authorization_policy", "policy": {"language": "rego", "content": text}}))
+            .collect();
+        let token = Token::new().claim("sub", user).claim("authorization_details", json!(entries));
+        order(&gate, &token.sign(&gate.setup.key), r#"{"amount":500}"#).status
+    };
+    let (one, other) = ("package a\nallow := true", "package b\nallow := true");
+    let never = "package c\nallow := false";
+    for (user, policies, status) in [
+        ("alice", &[one][..], 200),
+        ("bob", &[one], 403),
+        // A policy that did not allow the call is not counted.
+        ("bob", &[never, one], 403),
+        ("bob", &[other], 200),
+        ("alice", &[other], 403),
+    ] {
+        assert_eq!(pays(user, policies), status, "{user} {policies:?}");
+    }
+    // Tokens without a policy are counted with their like.
+    let plain = |user| order(&gate, &token(&gate, user, ""), r#"{"amount":500}"#).status;
+    assert_eq!((plain("alice"), plain("bob")), (200, 403));
+    assert_eq!(echo.requests().len(), 3);
+}
+
+#[test]
 fn pol_023_a_call_that_is_only_observed_is_forwarded_and_charged_nothing_it_has_no_room_for() {
     let echo = Echo::start();
     let mut setup = Setup::new(&echo);

@@ -7,12 +7,14 @@
 mod account;
 pub mod amount;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::account::Account;
 use self::amount::Amount;
 use crate::model::exact::Json;
+use crate::model::hex::hex;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
@@ -49,6 +51,9 @@ pub enum Party {
     Client,
     /// The token.
     Grant,
+    /// The policies of the token that allowed the call, by their digests: tokens that carry or name the same
+    /// text count together.
+    Policy,
     /// Nobody: all callers of the resource count together.
     Resource,
     /// The person.
@@ -115,12 +120,13 @@ impl Cap {
         }
     }
 
-    /// What `operation` counts under this cap.
+    /// What `operation` counts under this cap, where `policies` allowed it.
     pub fn charge(
         self: &Arc<Self>,
         operation: &Operation<'_>,
         grant: &Grant,
         parties: &Parties<'_>,
+        policies: &BTreeSet<[u8; 32]>,
     ) -> Result<Charge, Denial> {
         let amount = match &self.measure {
             Measure::Calls => Amount::ONE,
@@ -131,7 +137,7 @@ impl Cap {
         };
         Ok(Charge {
             cap: Arc::clone(self),
-            account: self.account(operation.resource, grant, parties),
+            account: self.account(operation.resource, grant, parties, policies),
             amount,
             grant: (grant.claims().issued, grant.ends()),
         })
@@ -140,7 +146,13 @@ impl Cap {
     /// The names of whose account it is, each behind its length: no two lists read alike. A party that
     /// is not there is one too, so that a token without a person is counted with its like and not at all
     /// excused.
-    fn account(&self, resource: &str, grant: &Grant, parties: &Parties<'_>) -> Vec<u8> {
+    fn account(
+        &self,
+        resource: &str,
+        grant: &Grant,
+        parties: &Parties<'_>,
+        policies: &BTreeSet<[u8; 32]>,
+    ) -> Vec<u8> {
         let mut account = Vec::with_capacity(128);
         let mut add = |name: Option<&str>| {
             account.push(u8::from(name.is_some()));
@@ -159,6 +171,10 @@ impl Cap {
                 Party::Agent => add(parties.agent),
                 Party::Client => add(parties.client),
                 Party::Grant => add(Some(&grant.claims().jwt_id)),
+                Party::Policy => {
+                    let digests: String = policies.iter().map(|digest| hex(digest)).collect();
+                    add((!digests.is_empty()).then_some(&*digests));
+                }
                 Party::Resource => {}
                 Party::User => {
                     add(parties.user.and_then(|user| user.issuer));
