@@ -10,6 +10,7 @@ use super::{Outcome, serve};
 use crate::config::{self, Authorization, Config, Mode, OperationRule, Resource};
 use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
+use crate::state::{Snapshot, policies};
 
 /// `opgate check`
 #[derive(Debug, clap::Args)]
@@ -28,18 +29,25 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
         Ok(config) => Arc::new(config),
         Err(problems) => return unusable(args, &problems.to_string()),
     };
-    if let Err(error) = build(&config) {
-        return unusable(args, &format!("{}: {error:#}", args.config.display()));
-    }
-    output::print(&if args.json { as_json(&config) } else { as_text(&config) })?;
+    let snapshot = match build(&config) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return unusable(args, &format!("{}: {error:#}", args.config.display())),
+    };
+    let mut warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(policies::never_admitted(&snapshot.world.registry, &config));
+    output::print(&if args.json {
+        as_json(&config, &warnings)
+    } else {
+        as_text(&config, warnings)
+    })?;
     Ok(Outcome::Done)
 }
 
 /// Everything that `serve` builds before it listens, but for what is fetched from elsewhere.
-fn build(config: &Arc<Config>) -> anyhow::Result<()> {
-    Serving::try_build(config, &serve::environment)?;
+fn build(config: &Arc<Config>) -> anyhow::Result<Snapshot> {
+    let (snapshot, _upstreams) = Serving::try_build(config, &serve::environment)?;
     config.gate.tls.clone().map(Tls::load).transpose()?;
-    Ok(())
+    Ok(snapshot)
 }
 
 fn unusable(args: &CheckArgs, problems: &str) -> anyhow::Result<Outcome> {
@@ -51,7 +59,7 @@ fn unusable(args: &CheckArgs, problems: &str) -> anyhow::Result<Outcome> {
     Ok(Outcome::Unusable)
 }
 
-fn as_json(config: &Config) -> String {
+fn as_json(config: &Config, warnings: &[String]) -> String {
     let resources: Vec<_> = config
         .resources
         .iter()
@@ -64,7 +72,6 @@ fn as_json(config: &Config) -> String {
             })
         })
         .collect();
-    let warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
     let summary = json!({ "valid": true, "sha256": config.digest, "resources": resources, "warnings": warnings });
     format!("{summary}\n")
 }
@@ -76,7 +83,7 @@ fn action(rule: &OperationRule) -> Value {
     json!({ "action": rule.action, "methods": methods, "path": rule.path.text(), "from": from })
 }
 
-fn as_text(config: &Config) -> String {
+fn as_text(config: &Config, warnings: Vec<String>) -> String {
     let mut rows = Rows::new(Paint::new(output::is_colored()));
     rows.add_all("listens on", config.gate.listen.iter().map(ToString::to_string));
     let scheme = if config.gate.origin.secure { "https" } else { "http" };
@@ -87,7 +94,7 @@ fn as_text(config: &Config) -> String {
     rows.add_all("issuers", config.issuers.iter().map(|issuer| issuer.trust.id.to_string()));
     rows.add_all("resources", config.resources.iter().map(|resource| describe(config, resource)));
     rows.add("audit", config.audit.directory.display().to_string());
-    rows.add_all("warnings", config.warnings.iter().map(ToString::to_string));
+    rows.add_all("warnings", warnings);
     rows.text() + "the configuration is valid\n"
 }
 

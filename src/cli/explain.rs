@@ -35,6 +35,9 @@ use crate::proxy::judge::{Arrival, Judgement, judge};
 use crate::proxy::reject;
 use crate::runtime::clock;
 use crate::state::Snapshot;
+use crate::token::details;
+use crate::token::jws::Jws;
+use crate::token::member;
 use crate::token::parties::Parties;
 
 /// `opgate explain`
@@ -392,7 +395,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         }
         Check::Trust => trust_to_change(denial, call, config),
         Check::Signature => "the token: its text is not what the issuer signed".to_owned(),
-        Check::Claims => format!("claim `{about}` of the token"),
+        Check::Claims => claim_to_change(about, judged),
         Check::Dates => format!("the token: take a newer one, `{about}` is out of time"),
         Check::Conditions => format!("`{about}` of the token, which cannot be checked here"),
         Check::Delegation => format!("`delegation_chain` of the token: {}", unmet(about)),
@@ -420,14 +423,27 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Scope => scope_to_change(judged, config),
         Check::Authentication => authentication_to_change(call),
         Check::Policies => policy_to_change(denial),
-        Check::Grants => grant_to_change(denial, call),
+        Check::Grants => grant_to_change(denial, judged),
         Check::Quantities => quantity_to_change(denial, judged),
         Check::Afterwards => "nothing: try again".to_owned(),
     }
 }
 
+/// The claim; of `authorization_details` the place in it.
+fn claim_to_change(about: &str, judged: &Judgement<'_>) -> String {
+    let token = judged.credentials.as_ref().filter(|_| about == member::AUTHORIZATION_DETAILS);
+    let place = token
+        .and_then(|credentials| Jws::read(credentials.token).ok()?.payload().ok())
+        .and_then(|payload| details::fault(&payload));
+    format!("claim `{}` of the token", escaped(place.as_deref().unwrap_or(about)))
+}
+
 fn request_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> String {
     match (denial.reason, call) {
+        (Reason::MethodNotAllowed, Some(call)) if call.other_methods().is_empty() => {
+            "the path: more than one operation of the document claims it, so that none has it"
+                .to_owned()
+        }
         (Reason::MethodNotAllowed, Some(call)) => {
             let methods: Vec<_> = call.other_methods().iter().map(|one| one.as_str()).collect();
             format!("the method: the path is an operation for {}", methods.join(", "))
@@ -504,16 +520,31 @@ fn authentication_to_change(call: Option<&Call<'_>>) -> String {
     format!("the authentication of the person: {}", wanted.join(", "))
 }
 
-fn grant_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
+fn grant_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
     if denial.about == Some(GRANTS) {
         return policy_to_change(denial);
     }
+    let call = judged.call.as_ref();
     if denial.reason == Reason::ArgumentsOutside {
-        return "the arguments of the call: the token grants the operation with others".to_owned();
+        let unmet = call.and_then(|call| arguments_to_change(call, judged)).unwrap_or_default();
+        return format!("the arguments of the call: {}", escaped(&unmet));
     }
     let action = call.and_then(|call| Some(&*call.entry().ok()?.action)).unwrap_or_default();
     let entry = json!({"type": "agent_operation", "operations": [{"action": action}]});
     format!("`authorization_details` of the token: it would need {}", escaped(&entry.to_string()))
+}
+
+/// The argument that each of the granted operations of this name lacks.
+fn arguments_to_change(call: &Call<'_>, judged: &Judgement<'_>) -> Option<String> {
+    let operation = call.operation(call.entry().ok()?, judged.body.as_ref());
+    let entries = judged.grant.as_ref()?.entries().iter();
+    let listed = entries.filter(|entry| entry.bounds.hold(&operation));
+    let unmet = listed.filter_map(|entry| Some((entry.index, entry.rule.listed()?)));
+    let unmet = unmet.flat_map(|(index, listed)| {
+        let unmet = listed.iter().filter_map(|allowed| allowed.unmet(&operation));
+        unmet.map(move |unmet| format!("{unmet} (entry {index})"))
+    });
+    Some(unmet.collect::<Vec<_>>().join("; or "))
 }
 
 /// What a policy refused, or why it could not be asked.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +21,7 @@ use crate::config::{self, Config, LocalPolicy};
 use crate::facts::revocation::Revocations;
 use crate::journal::floods::{Counted, Floods};
 use crate::journal::writer::Journal;
+use crate::model::time::Timestamp;
 use crate::proxy::connection::Settings;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::{Bound, Entrance};
@@ -32,7 +33,6 @@ use crate::runtime::metrics::Metrics;
 use crate::runtime::signal::Signal;
 use crate::runtime::tasks::{self, Drain, Shutdown};
 use crate::runtime::telemetry;
-use crate::state::policies;
 
 /// How often files are looked at for changes. Looking at content, and not asking the kernel for
 /// events, sees every way of replacing a file, also through a chain of links or on a network disk.
@@ -85,6 +85,8 @@ struct Engine {
     tls: Option<Arc<Tls>>,
     /// One reload at a time.
     reloading: tokio::sync::Mutex<()>,
+    /// Whether the last one succeeded, and when one last did; at first the start itself.
+    reloaded: Mutex<(bool, Timestamp)>,
 }
 
 /// Runs `opgate serve` until it is told to stop.
@@ -154,6 +156,7 @@ impl Server {
             lasting,
             tls: tls.clone(),
             reloading: tokio::sync::Mutex::default(),
+            reloaded: Mutex::new((true, clock::now())),
         });
         let (shutdown, drain) = tasks::shutdown();
         let settings = Arc::new(Settings { limits: config.limits.clone() });
@@ -247,6 +250,18 @@ impl Engine {
     /// Puts the file into force as it is now: built aside, swapped whole. What is broken changes nothing.
     async fn reload(&self) -> Result<ReloadReport, String> {
         let _one_at_a_time = self.reloading.lock().await;
+        let done = self.replace().await;
+        let mut reloaded = self.reloaded();
+        *reloaded = (done.is_ok(), if done.is_ok() { clock::now() } else { reloaded.1 });
+        drop(reloaded);
+        done
+    }
+
+    fn reloaded(&self) -> MutexGuard<'_, (bool, Timestamp)> {
+        self.reloaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn replace(&self) -> Result<ReloadReport, String> {
         let config =
             config::load(&self.file, &environment).map_err(|problems| problems.to_string())?;
         let current = self.serving.load_full();
@@ -330,7 +345,7 @@ impl Engine {
             files.extend(introspection.authentication.files().map(Path::to_owned));
         }
         files.extend(config.resources.iter().filter_map(|resource| resource.openapi.clone()));
-        let named = config.policies.directory.as_deref().map(policies::files);
+        let named = config.policies.directory.as_deref().map(config::policies::files);
         files.extend(named.and_then(Result::ok).into_iter().flatten());
         let local = config.resources.iter().flat_map(|resource| &resource.local_policies);
         files.extend(local.flat_map(LocalPolicy::files).cloned());
@@ -380,7 +395,23 @@ impl Engine {
         );
     }
 
+    fn register_reloads(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        self.lasting.metrics.gauge(
+            "opgate_config_last_reload_successful",
+            "Whether the configuration could be put into force when it was last to be: 1 or 0",
+            move || f64::from(u8::from(engine.reloaded().0)),
+        );
+        let engine = Arc::clone(self);
+        self.lasting.metrics.gauge(
+            "opgate_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last put into force",
+            move || wide(engine.reloaded().1.seconds()),
+        );
+    }
+
     fn register_gauges(self: &Arc<Self>, entrance: &Entrance) {
+        self.register_reloads();
         let entrance = entrance.clone();
         self.lasting.metrics.gauge(
             "opgate_connections_open",

@@ -13,7 +13,7 @@ mod load;
 mod openapi;
 mod operation;
 mod parse;
-mod policies;
+pub mod policies;
 pub mod problem;
 mod raw;
 mod reading;

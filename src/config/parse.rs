@@ -95,7 +95,8 @@ fn meaning(text: &str, file: &Section<'_>, into: &mut Reading<'_>) -> Option<Con
     })
 }
 
-/// The SHA-256 of the file, and of the documents that it names behind it, in lower-case hexadecimal.
+/// The SHA-256 of the file, and of the documents and policies that it names behind it, in lower-case
+/// hexadecimal.
 fn digest(text: &str, documents: &[u8]) -> Box<str> {
     let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     digest.update(text.as_bytes());

@@ -2,7 +2,9 @@
 //! the operator's own (`policy.md` §1, §6).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::issuer::{Harm, secured};
@@ -12,6 +14,7 @@ use super::value::{self, Url, Wrong};
 use super::{Audit, IssuerConfig, Resource, secret};
 use crate::policy::engine::{self, Language};
 use crate::policy::input::Exposed;
+use crate::token::hash::sha256;
 use crate::token::trust::{self, Profile, Shape};
 
 /// Where the policies that an issuer's tokens name are asked for.
@@ -56,11 +59,48 @@ impl LocalPolicy {
 }
 
 /// `[policies]`
-pub(super) fn policies(file: &Section<'_>, audit: &Audit, into: &Reading<'_>) -> Policies {
+pub(super) fn policies(file: &Section<'_>, audit: &Audit, into: &mut Reading<'_>) -> Policies {
     let section = file.table("policies");
     let path = |key| section.text(key).map(|(text, _)| value::path(text, into.base()));
     let pins = path("pins").unwrap_or_else(|| audit.directory.join("policy-pins"));
-    Policies { directory: path("directory"), pins }
+    let directory = path("directory");
+    for file in directory.as_deref().map(files).and_then(Result::ok).into_iter().flatten() {
+        digested(&file, into);
+    }
+    Policies { directory, pins }
+}
+
+/// The files of a directory of policies, in the order of their names.
+pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if matches!(ending, Some("cedar" | "json" | "rego")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Beyond every policy and its data. A wrong path may be endless.
+const LARGEST: u64 = 4 * 1_024 * 1_024;
+
+/// Adds a file to the digest of the configuration: what is in force is another when it changes. One that
+/// cannot be read is told when it is used.
+fn digested(path: &Path, into: &mut Reading<'_>) {
+    if !into.opens {
+        return;
+    }
+    let mut octets = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST).read_to_end(&mut octets));
+    if read.is_ok() {
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        for part in [name, &octets] {
+            into.documents.extend_from_slice(&sha256(part));
+        }
+    }
 }
 
 const NO_CEDAR: &str = "Cedar is not built into this gate";
@@ -196,6 +236,9 @@ pub(super) fn local(section: &Section<'_>, into: &mut Reading<'_>) -> Vec<LocalP
                 message,
                 "write it in Rego, or leave this out",
             );
+        }
+        for read in std::iter::once(&file).chain(&data) {
+            digested(read, into);
         }
         found.push(LocalPolicy { file, language, entry_point, data });
     }

@@ -32,8 +32,6 @@ use crate::token::trust::{Issuer, Shape};
 
 /// How long the answer that there is no such policy, or another than the token means, is believed.
 const FRESH: Duration = Duration::from_secs(5);
-/// The rule that is asked where nothing names one.
-const DEFAULT_ENTRY_POINT: &str = "allow";
 
 /// What is decided about: a call, by whom, and what policies may be told of it.
 #[derive(Clone, Copy, Debug)]
@@ -214,10 +212,9 @@ impl<'c> Consultation<'c> {
     /// A policy whose language and entry point are its registry's to say.
     fn registered(&self, named: &Named<'_>) -> Result<Arc<Policy>, Stop> {
         let record = self.resolve(named)?;
-        let language = language(record_language(&record), named.trust)
+        let language = language(record.language_name(), named.trust)
             .ok_or(Denial::about(Reason::PolicyLanguageUnknown, named.carrier))?;
-        let entry_point = record.members.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRY_POINT);
-        self.compiled(language, entry_point, &record.text, named.carrier)
+        self.compiled(language, record.entry_point(), &record.text, named.carrier)
     }
 
     /// The text behind a name: from the operator's registry, else from where it was fetched. Digests are
@@ -493,9 +490,12 @@ const fn place(asked: Asked<'_>) -> Option<usize> {
     }
 }
 
+/// What stands in records for a policy that allowed.
+pub(super) const TRUE: &str = "true";
+
 const fn result(outcome: Result<Verdict, Failure>) -> &'static str {
     match outcome {
-        Ok(Verdict::True) => "true",
+        Ok(Verdict::True) => TRUE,
         Ok(Verdict::False) => "false",
         Ok(Verdict::NonBoolean) => "non_boolean",
         Ok(Verdict::Undefined) => "undefined",
@@ -504,21 +504,11 @@ const fn result(outcome: Result<Verdict, Failure>) -> &'static str {
 }
 
 /// The language as the issuer is trusted with it; `None` for one that is not known or not allowed.
-fn language(name: &str, issuer: &Issuer) -> Option<Language> {
+pub fn language(name: &str, issuer: &Issuer) -> Option<Language> {
     match name {
         "rego" if issuer.policies.rego_v0 => Some(Language::RegoV0),
         "rego" => Some(Language::RegoV1),
         "cedar" if issuer.policies.cedar => Some(Language::Cedar),
         _ => None,
-    }
-}
-
-/// A registry says it by name or by media type; one that says nothing has Rego.
-fn record_language(record: &Record) -> &str {
-    match (record.language.as_deref(), record.members.media_type.as_deref()) {
-        (Some(language), _) => language,
-        (None, Some("application/cedar")) => "cedar",
-        (None, Some("application/rego") | None) => "rego",
-        (None, Some(other)) => other,
     }
 }

@@ -135,6 +135,7 @@ pub fn charges(
     grant: &Grant,
     presenter: &Presenter,
     body: Option<&Body>,
+    consulted: &[Consulted],
 ) -> Result<Vec<Charge>, Denial> {
     let entry = call.entry()?;
     let mut caps = call.resource().caps_on(&entry.action).peekable();
@@ -143,7 +144,10 @@ pub fn charges(
     }
     let operation = call.operation(entry, body);
     let parties = Parties::of(grant, Some(presenter));
-    caps.map(|cap| cap.charge(&operation, grant, &parties)).collect()
+    let of_token =
+        consulted.iter().filter(|one| one.carrier != algebra::LOCAL && one.result == consult::TRUE);
+    let policies = of_token.map(|one| one.sha256).collect();
+    caps.map(|cap| cap.charge(&operation, grant, &parties, &policies)).collect()
 }
 
 /// What a decision came to, and which policies were asked on the way.
@@ -175,7 +179,7 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         scopes_suffice: resource.scopes_suffice,
         local_policies: resource.local_policies.len(),
     };
-    if !demand.denied
+    if algebra::concerns(&demand, grant, &operation)
         && let Err(breach) = fits(question, &operation)
     {
         return Ok(breach.into());
@@ -211,7 +215,7 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
 }
 
 /// Whether the arguments are those that the operation takes, where the operator has them validated: before
-/// any policy, so that policies are asked of nothing else.
+/// any policy, so that policies are asked of nothing else, and only where the token is about the operation.
 fn fits(question: &Question<'_>, operation: &Operation<'_>) -> Result<(), Breach> {
     let Ok(Entry { contract: Some(contract), .. }) = question.call.entry() else { return Ok(()) };
     let content_type = question.headers.get(header::CONTENT_TYPE);

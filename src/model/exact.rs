@@ -6,6 +6,7 @@
 //! more than it cost its writer: depth, and many small values.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::decimal::Decimal;
 
@@ -50,6 +51,27 @@ pub enum Malformed {
     Utf8,
     /// More than [`MAX_VALUES`] values.
     Values,
+}
+
+impl fmt::Display for Json {
+    /// As JSON, without spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |text: &str| serde_json::Value::from(text);
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Number(number) => f.write_str(number.text()),
+            Self::String(text) => write!(f, "{}", quoted(text)),
+            Self::Array(items) => {
+                let items: Vec<_> = items.iter().map(Self::to_string).collect();
+                write!(f, "[{}]", items.join(","))
+            }
+            Self::Object(members) => {
+                let members = members.iter().map(|(name, one)| format!("{}:{one}", quoted(name)));
+                write!(f, "{{{}}}", members.collect::<Vec<_>>().join(","))
+            }
+        }
+    }
 }
 
 impl Number {

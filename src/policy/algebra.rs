@@ -150,6 +150,21 @@ pub fn judges_body(grant: &Grant, operation: &Operation<'_>) -> bool {
         })
 }
 
+/// Whether the token has anything to say about `operation`, whatever its arguments are: whoever has no
+/// right to it does not learn from a refusal what arguments it takes.
+pub fn concerns(demand: &Demand<'_>, grant: &Grant, operation: &Operation<'_>) -> bool {
+    let mut required = demand.resource_scopes.iter().chain(demand.operation_scopes);
+    let names = |entry: &Entry| match &entry.rule {
+        Rule::Operations(allowed) => allowed.iter().any(|one| one.names(operation)),
+        Rule::Policy(_) => true,
+    };
+    let is_said = match grant.entries() {
+        [] => demand.scopes_suffice || !grant.boundaries().is_empty(),
+        entries => entries.iter().any(|entry| entry.bounds.hold(operation) && names(entry)),
+    };
+    !demand.denied && is_said && required.all(|scope| grant.has_scope(scope))
+}
+
 /// First true → allow; none true and some failed → the failure; else not allowed.
 fn some_entry<A: Ask>(
     entries: &[Entry],

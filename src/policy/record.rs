@@ -22,6 +22,9 @@ const MAX_DEPTH: usize = 16;
 /// The longest value beside the text, in bytes.
 const MAX_MEMBER: usize = 2_048;
 
+/// `policy.md` §5: the rule that decides where nothing else is said.
+const DEFAULT_ENTRY_POINT: &str = "allow";
+
 /// A policy as a registry, a file or an answer has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -69,6 +72,21 @@ impl Record {
             id: None,
             issuer: None,
         }
+    }
+
+    /// The language: a registry says it by name or by media type; one that says nothing has Rego.
+    pub fn language_name(&self) -> &str {
+        match (self.language.as_deref(), self.members.media_type.as_deref()) {
+            (Some(language), _) => language,
+            (None, Some("application/cedar")) => "cedar",
+            (None, Some("application/rego") | None) => "rego",
+            (None, Some(other)) => other,
+        }
+    }
+
+    /// The rule that decides.
+    pub fn entry_point(&self) -> &str {
+        self.members.entrypoint.as_deref().unwrap_or(DEFAULT_ENTRY_POINT)
     }
 
     /// Reads the body of an answer: a registry record in JSON, or the bare text. Where it names itself,

@@ -242,8 +242,11 @@ pub const fn of(reason: Reason) -> Shape {
             "The request body must be JSON, in no content encoding",
             No,
         ),
-        Reason::ArgumentsOutside
-        | Reason::ConfirmationRequired
+        Reason::ArgumentsOutside => Shape {
+            description: "The token authorizes the operation, but not with these arguments",
+            ..NOT_AUTHORIZED
+        },
+        Reason::ConfirmationRequired
         | Reason::NoApplicableGrant
         | Reason::NoOperationPolicy
         | Reason::PoliciesTooMany

@@ -1,15 +1,18 @@
 //! The operator's own policies, read from their files when a configuration is put into force: those that
 //! tokens may name, and those that bound a resource.
 
-use std::fs::{self, File};
+use std::error::Error as _;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::decide::consult;
 use crate::decide::world::LocalPolicy;
 use crate::policy::engine::{self, Class, Data, NotAdmitted, Source};
 use crate::policy::record::{MAX_SOURCE, Record};
 use crate::policy::registry::Registry;
+use crate::token::trust::Issuer;
 
 /// The most files of a directory of policies.
 const MAX_FILES: usize = 10_000;
@@ -47,6 +50,12 @@ pub enum PolicyError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// Several, each on its line.
+    #[error("{}", told(all))]
+    Several {
+        /// They.
+        all: Vec<Self>,
+    },
     /// A policy uses what it must not, or is none.
     #[error("`{}`: {why}", path.display())]
     NotAdmitted {
@@ -55,6 +64,14 @@ pub enum PolicyError {
         /// What is wrong with it, and where.
         why: NotAdmitted,
     },
+}
+
+fn told(all: &[PolicyError]) -> String {
+    let lines = all.iter().map(|one| match one.source() {
+        Some(source) => format!("{one}: {source}"),
+        None => one.to_string(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Compiles a policy of a resource.
@@ -83,51 +100,72 @@ pub fn data(path: &Path) -> Result<Data, PolicyError> {
     Data::read(&text).ok_or(PolicyError::NotData { path: path.to_owned(), why })
 }
 
-/// The files of a directory of policies, in the order of their names.
-pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if matches!(ending, Some("cedar" | "json" | "rego")) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// Reads the policies that tokens may name. They are compiled when a token names them: as the issuer of
 /// that token may have them written.
 pub(super) fn registry(directory: &Path) -> Result<Registry, PolicyError> {
-    let files = files(directory)
+    let files = config::policies::files(directory)
         .map_err(|source| PolicyError::Io { path: directory.to_owned(), source })?;
     if files.len() > MAX_FILES {
         let why = "there are more than 10000 policies in it";
         return Err(PolicyError::NotAPolicy { path: directory.to_owned(), why });
     }
-    let mut registry = Registry::default();
+    let (mut registry, mut faults) = (Registry::default(), Vec::new());
     for path in files {
-        let bad = |why| PolicyError::NotAPolicy { path: path.clone(), why };
-        let name = path.file_stem().and_then(|name| name.to_str());
-        let name = name.ok_or_else(|| bad("its name is not UTF-8"))?;
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let body = read(&path)?;
-        let record = Record::read(&body, ending == "json", None);
-        let record = record.map_err(|_none| {
-            bad(if ending == "json" {
-                "it is not a registry's record with one text of at most 64 KiB"
-            } else {
-                "it is empty, larger than 64 KiB, or not UTF-8"
-            })
-        })?;
-        let language =
-            record.language.clone().or_else(|| (ending != "json").then(|| ending.into()));
-        let id = record.id.clone().unwrap_or_else(|| name.into());
-        let issuer = record.issuer.clone();
-        registry.add(&id, issuer.as_deref(), Record { language, ..record });
+        match registered(&path) {
+            Ok((id, record)) => {
+                let issuer = record.issuer.clone();
+                registry.add(&id, issuer.as_deref(), record);
+            }
+            Err(fault) => faults.push(fault),
+        }
     }
-    Ok(registry)
+    match faults.len() {
+        0 => Ok(registry),
+        1 => Err(faults.remove(0)),
+        _ => Err(PolicyError::Several { all: faults }),
+    }
+}
+
+/// A file of the directory: a text by the name of the file, or a record.
+fn registered(path: &Path) -> Result<(Box<str>, Record), PolicyError> {
+    let bad = |why| PolicyError::NotAPolicy { path: path.to_owned(), why };
+    let name = path.file_stem().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| bad("its name is not UTF-8"))?;
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let record = Record::read(&read(path)?, ending == "json", None).map_err(|_none| {
+        bad(if ending == "json" {
+            "it is not a registry's record with one text of at most 64 KiB"
+        } else {
+            "it is empty, larger than 64 KiB, or not UTF-8"
+        })
+    })?;
+    let language = record.language.clone().or_else(|| (ending != "json").then(|| ending.into()));
+    let id = record.id.clone().unwrap_or_else(|| name.into());
+    Ok((id, Record { language, ..record }))
+}
+
+/// The policies of `registry` that are refused whatever issuer's token names them, each with the reason.
+pub fn never_admitted(registry: &Registry, config: &config::Config) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, record) in registry.all() {
+        let refusals = config.issuers.iter().map(|issuer| refusal(record, &issuer.trust));
+        let refusals: Option<Vec<String>> = refusals.collect();
+        if let Some(why) = refusals.as_ref().and_then(|all| all.first()) {
+            found.push(format!("the policy `{id}` is refused whatever token names it: {why}"));
+        }
+    }
+    found
+}
+
+/// Why a policy is not asked where a token of `issuer` names it.
+fn refusal(record: &Record, issuer: &Issuer) -> Option<String> {
+    let name = record.language_name();
+    let Some(language) = consult::language(name, issuer) else {
+        return Some(format!("`{name}` is not among `issuer.policies.languages`"));
+    };
+    let (entry_point, text) = (record.entry_point(), &*record.text);
+    let source = Source { language, class: Class::Carried, entry_point, text };
+    engine::compile(&source).err().map(|why| why.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PolicyError> {

@@ -4,6 +4,8 @@
 //! it makes the token malformed. Every test says what it takes and nothing else passes: a string, `null`
 //! or `true` is never at most 50 (`policy.md` §5.2).
 
+use std::fmt;
+
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
@@ -136,13 +138,74 @@ impl Constraints {
 
     /// Whether they hold for the arguments of `operation`. What was not read does not hold.
     pub fn hold(&self, operation: &Operation<'_>) -> bool {
-        self.args.iter().all(|(pointer, constraint)| {
+        self.first_broken(operation).is_none()
+    }
+
+    /// The first that does not hold for `operation`, in words for a person: which argument it is, and what it
+    /// would have to be.
+    pub fn unmet(&self, operation: &Operation<'_>) -> Option<String> {
+        let (place, name, constraint) = self.first_broken(operation)?;
+        Some(format!("`{name}` of the {place}, which must be {constraint}"))
+    }
+
+    fn first_broken(&self, operation: &Operation<'_>) -> Option<(&'static str, &str, &Constraint)> {
+        let in_body = |pointer: &str, constraint: &Constraint| {
             let given = operation.args().and_then(|args| args.at(pointer));
             constraint.holds(given.map(Given::Json))
-        }) && self.path_params.iter().all(|(name, constraint)| {
-            let given = operation.path_params().find(|(known, _)| *known == &**name);
+        };
+        let in_path = |name: &str, constraint: &Constraint| {
+            let given = operation.path_params().find(|(known, _)| *known == name);
             constraint.holds(given.map(|(_, value)| Given::Text(value)))
-        }) && self.query.iter().all(|(name, constraint)| constraint.holds_in(operation, name))
+        };
+        let in_query = |name: &str, constraint: &Constraint| constraint.holds_in(operation, name);
+        broken(&self.args, in_body)
+            .map(|(name, constraint)| ("body", name, constraint))
+            .or_else(|| {
+                let found = broken(&self.path_params, in_path)?;
+                Some(("path", found.0, found.1))
+            })
+            .or_else(|| broken(&self.query, in_query).map(|found| ("query", found.0, found.1)))
+    }
+}
+
+/// The first that does not hold.
+fn broken(
+    all: &[(Box<str>, Constraint)],
+    holds: impl Fn(&str, &Constraint) -> bool,
+) -> Option<(&str, &Constraint)> {
+    all.iter()
+        .map(|(name, constraint)| (&**name, constraint))
+        .find(|(name, constraint)| !holds(name, constraint))
+}
+
+impl fmt::Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tests: Vec<String> = self.tests.iter().map(ToString::to_string).collect();
+        match (&*tests, self.optional) {
+            ([], _) => f.write_str("there"),
+            (tests, false) => f.write_str(&tests.join(" and ")),
+            (tests, true) => write!(f, "{} or absent", tests.join(" and ")),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneOf(values) => {
+                let values: Vec<String> = values.iter().map(Json::to_string).collect();
+                match &*values {
+                    [value] => f.write_str(value),
+                    values => write!(f, "one of {}", values.join(", ")),
+                }
+            }
+            Self::AtLeast(limit) => write!(f, "at least {}", limit.text()),
+            Self::AtMost(limit) => write!(f, "at most {}", limit.text()),
+            Self::Above(limit) => write!(f, "above {}", limit.text()),
+            Self::Below(limit) => write!(f, "below {}", limit.text()),
+            Self::Prefix(prefix) => write!(f, "a text that begins with `{prefix}`"),
+            Self::Pattern(pattern) => write!(f, "a text that matches `{}`", pattern.text),
+        }
     }
 }
 
@@ -323,6 +386,50 @@ mod tests {
             assert!(constraints.read(name, value)?, "{name}");
         }
         Ok(constraints)
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told_with_what_it_must_be() {
+        let constraints = constraints(&json!({
+            "args": {
+                "amount": {"minimum": 0, "maximum": 50},
+                "currency": {"enum": ["EUR", "USD"], "optional": true},
+                "to": {"prefix": "DE"},
+            },
+        }))
+        .unwrap();
+        for (body, told) in [
+            (
+                r#"{"amount":51,"to":"DE1"}"#,
+                "`/amount` of the body, which must be at most 50 and at least 0",
+            ),
+            (r#"{"to":"DE1"}"#, "`/amount` of the body, which must be at most 50 and at least 0"),
+            (
+                r#"{"amount":5,"to":"DE1","currency":"GBP"}"#,
+                "`/currency` of the body, which must be one of \"EUR\", \"USD\" or absent",
+            ),
+            (
+                r#"{"amount":5,"to":7}"#,
+                "`/to` of the body, which must be a text that begins with `DE`",
+            ),
+        ] {
+            let body = Body {
+                json: Json::parse(body.as_bytes()).unwrap(),
+                octets: Bytes::from(body.to_owned()),
+                sha256: [0; 32],
+            };
+            let method = Method::POST;
+            let mut operation =
+                Operation::bare("pay", &method, "/orders", "https://tools.test/shop");
+            operation.body = Some(&body);
+            let words = |text: &str| {
+                let mut words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+                words.sort_unstable();
+                words
+            };
+            // Members of a token may come in any order.
+            assert_eq!(words(&constraints.unmet(&operation).unwrap()), words(told), "{told}");
+        }
     }
 
     /// Whether `constraint`, of the member `x` of a body, holds for `body`.

@@ -74,6 +74,55 @@ pub struct Allowed {
     constraints: Option<Box<Constraints>>,
 }
 
+/// Where the first entry is that [`read`] finds wrong, as `authorization_details[1].operations[0].path`: for
+/// whoever wrote the token. Only looked for after a refusal.
+pub fn fault(payload: &Map<String, Value>) -> Option<String> {
+    let name = member::AUTHORIZATION_DETAILS;
+    let details = payload.get(name)?;
+    let is_wrong = |detail: &Value| {
+        let only = Value::Array(vec![detail.clone()]);
+        read(&Map::from_iter([(name.to_owned(), only)])).is_err()
+    };
+    let details = match details.as_array() {
+        None => return Some(format!("{name}, which is not an array")),
+        Some(all) if all.len() > MAX_ENTRIES => {
+            return Some(format!("{name}, which has more than {MAX_ENTRIES} entries"));
+        }
+        Some(all) => all,
+    };
+    let (index, detail) = details.iter().enumerate().find(|(_, detail)| is_wrong(detail))?;
+    Some(format!("{name}[{index}]{}", within(detail, &is_wrong)))
+}
+
+/// The part of an entry without which it would be right: a member, an operation of it, or a member of that.
+fn within(detail: &Value, is_wrong: &dyn Fn(&Value) -> bool) -> String {
+    let member = culprit(detail, is_wrong);
+    let operations = detail.get(member::OPERATIONS).and_then(Value::as_array);
+    let Some(operations) = operations.filter(|_| member.is_empty()) else { return member };
+    let is_wrong = |operation: &Value| {
+        let mut only = detail.as_object().cloned().unwrap_or_default();
+        only.insert(member::OPERATIONS.to_owned(), Value::Array(vec![operation.clone()]));
+        is_wrong(&Value::Object(only))
+    };
+    let mut numbered = operations.iter().enumerate();
+    let wrong = numbered.find(|(_, operation)| is_wrong(operation));
+    wrong.map_or(member, |(index, operation)| {
+        format!(".{}[{index}]{}", member::OPERATIONS, culprit(operation, &is_wrong))
+    })
+}
+
+/// The one member of an object without which it would be right.
+fn culprit(object: &Value, is_wrong: &dyn Fn(&Value) -> bool) -> String {
+    let Value::Object(members) = object else { return String::new() };
+    let without = |name: &str| {
+        let mut members = members.clone();
+        members.remove(name);
+        Value::Object(members)
+    };
+    let found = members.keys().find(|name| !is_wrong(&without(name)));
+    found.map_or_else(String::new, |name| format!(".{name}"))
+}
+
 /// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
 pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
     let Some(details) = payload.get(member::AUTHORIZATION_DETAILS) else { return Ok(Vec::new()) };
@@ -153,6 +202,11 @@ impl Allowed {
     /// What constrains its arguments.
     pub fn constraints(&self) -> &Constraints {
         self.constraints.as_deref().unwrap_or(&constraints::NONE)
+    }
+
+    /// What of its arguments is not such as is granted, in words; `None` where `operation` is another or fits.
+    pub fn unmet(&self, operation: &Operation<'_>) -> Option<String> {
+        self.names(operation).then(|| self.constraints().unmet(operation)).flatten()
     }
 
     /// Whether `operation` is this one, and its arguments are such as are granted.
@@ -268,6 +322,52 @@ mod tests {
 
     fn at<'a>(method: &'a Method, path: &'a str) -> Operation<'a> {
         Operation::bare("read", method, path, "https://tools.test/shop")
+    }
+
+    #[test]
+    fn the_place_of_a_mistake_is_found() {
+        let fine = r#"{"type":"agent_operation","operations":[{"action":"a"}]}"#;
+        for (json, place) in [
+            ("7", ", which is not an array"),
+            ("[7]", "[0]"),
+            (r#"[{"type":"x"},{}]"#, "[1]"),
+            (r#"[{"type":"agent_operation"}]"#, "[0]"),
+            (r#"[{"type":"agent_operation","operations":7}]"#, "[0]"),
+            (
+                r#"[{"type":"agent_operation","operations":[{"action":"a"},{"path":"/"}]}]"#,
+                "[0].operations[1]",
+            ),
+            (
+                r#"[{"type":"agent_operation","operations":[{"method":"GET","path":"x"}]}]"#,
+                "[0].operations[0]",
+            ),
+            (
+                r#"[{"type":"agent_operation","operations":[{"action":"a","limit":"5"}]}]"#,
+                "[0].operations[0].limit",
+            ),
+            (
+                r#"[{"type":"agent_operation","operations":[{"action":"a","args":{"x":{"max":5}}}]}]"#,
+                "[0].operations[0].args",
+            ),
+            (
+                r#"[{"type":"agent_operation","operations":[{"action":"a"}],"locations":7}]"#,
+                "[0].locations",
+            ),
+            (r#"[{"type":"authorization_policy","policy":7}]"#, "[0]"),
+            (
+                r#"[{"type":"authorization_policy","policy":{"language":"rego","content":"x"},"context":7}]"#,
+                "[0].context",
+            ),
+        ] {
+            let payload = serde_json::from_str(&format!(r#"{{"authorization_details":{json}}}"#));
+            let told = fault(&payload.unwrap());
+            assert_eq!(told, Some(format!("authorization_details{place}")), "{json}");
+        }
+        let many = format!("[{}]", vec![fine; MAX_ENTRIES + 1].join(","));
+        let payload = serde_json::from_str(&format!(r#"{{"authorization_details":{many}}}"#));
+        assert!(fault(&payload.unwrap()).unwrap().contains("more than"));
+        let payload = serde_json::from_str(&format!(r#"{{"authorization_details":[{fine}]}}"#));
+        assert_eq!(fault(&payload.unwrap()), None);
     }
 
     #[test]

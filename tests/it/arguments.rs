@@ -2,6 +2,7 @@
 //! decision where something looks at them, held against what was granted, and forwarded as they came.
 
 use std::io::Write as _;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,8 @@ fn pol_024_ver_025_an_amount_is_held_against_the_grant_before_a_byte_goes_upstre
         let record = gate.decision(&response.decision_id());
         assert_eq!(record["reason"], "arguments_outside", "{body}");
         assert!(!response.everything().contains("maximum"), "no thresholds are told");
+        let said = "The token authorizes the operation, but not with these arguments";
+        assert_eq!(response.json()["error_description"], said, "{body}");
     }
     let nothing = order(&gate, &token, JSON, &[], "");
     assert_eq!(gate.decision(&nothing.decision_id())["reason"], "arguments_outside");
@@ -392,4 +395,28 @@ fn err_006_what_is_advised_for_a_policy_is_a_policy() {
     assert_eq!(detail["type"], "authorization_policy", "{advised}");
     assert_eq!(detail["actions"].as_array().map(Vec::len), Some(1), "{advised}");
     assert!(detail.get("operations").is_none(), "{advised}");
+}
+
+#[test]
+fn explain_names_the_argument_that_is_not_granted_and_what_it_must_be() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let explained = |token: &str, body: &str| {
+        let body = gate.setup.write("body.json", body);
+        let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+            .args(["explain", "-c", "opgate.toml", "--request", "POST /shop/orders"])
+            .args(["--header", "Content-Type: application/json", "--token", token, "--body"])
+            .arg(body)
+            .current_dir(gate.setup.dir.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let told = explained(&at_most_50(&gate), r#"{"amount":51}"#);
+    assert!(told.contains("`/amount` of the body, which must be"), "{told}");
+    assert!(told.contains("at most 50") && told.contains("(entry 0)"), "{told}");
+    let wrong =
+        granting(&gate, &json!({"action": "create_order", "args": {"amount": {"most": 5}}}));
+    let told = explained(&wrong, r#"{"amount":51}"#);
+    assert!(told.contains("claim `authorization_details[0].operations[0].args`"), "{told}");
 }

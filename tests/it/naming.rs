@@ -355,6 +355,40 @@ fn pol_019_a_directory_of_policies_is_asked_first_and_a_promise_in_it_ties_nothi
     crate::support::eventually("the reload", || {
         (gate.get(TARGET, &kept).status == 403).then_some(())
     });
+    // What is in force is another configuration, though the file is the same.
+    let records = gate.records();
+    let change = records.iter().find(|record| record["type"] == "config").unwrap();
+    assert_ne!(change["old"]["sha256"], change["new"]["sha256"]);
+}
+
+#[test]
+fn check_tells_every_bad_file_of_the_directory_and_every_text_that_no_token_could_use() {
+    let echo = Echo::start();
+    let mut setup = Setup::new(&echo);
+    fs::create_dir(setup.dir.path().join("named")).unwrap();
+    setup.more = "\n[policies]\ndirectory = \"named\"\n".to_owned();
+    setup.write("named/fine.rego", ALLOW);
+    setup.write("named/loop.rego", "package a\nallow if allow");
+    setup.write(
+        "named/alfa.json",
+        &json!({"policy_id": "alfa", "language": "alfa", "source": "x"}).to_string(),
+    );
+    let (code, told) = setup.check();
+    assert_eq!(code, Some(0), "{told}");
+    for part in [
+        "the policy `alfa` is refused whatever token names it: `alfa` is not among",
+        "the policy `loop` is refused whatever token names it: ",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("`fine`"), "{told}");
+    setup.write("named/empty.rego", "");
+    setup.write("named/broken.json", "{");
+    let (code, told) = setup.check();
+    assert!(
+        code == Some(2) && told.contains("empty.rego") && told.contains("broken.json"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -53,6 +53,16 @@ fn a_broken_configuration_changes_nothing_and_says_so() {
     gate.signal("HUP");
     eventually("the complaint", || gate.stderr().contains("modee").then_some(()));
     assert_eq!(gate.send(call(&gate, "GET", "/shop/any/1", "")).status, 200);
+    let metrics = |gate: &Gate| String::from_utf8(gate.admin("GET", "/metrics").body).unwrap();
+    eventually("the metric", || {
+        metrics(&gate).contains("opgate_config_last_reload_successful 0").then_some(())
+    });
+    gate.rewrite(|setup| setup.resource = String::new());
+    gate.signal("HUP");
+    eventually("the new configuration", || {
+        metrics(&gate).contains("opgate_config_last_reload_successful 1").then_some(())
+    });
+    assert!(metrics(&gate).contains("opgate_config_last_reload_success_timestamp_seconds 1"));
 }
 
 #[test]

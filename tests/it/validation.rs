@@ -157,6 +157,21 @@ fn err_005_an_argument_that_does_not_fit_is_named_by_a_pointer_and_never_by_the_
 }
 
 #[test]
+fn who_has_no_right_to_an_operation_does_not_learn_its_arguments() {
+    let echo = Echo::start();
+    let gate = setup(&echo, SHOP, true).start();
+    let details = json!([{"type": "agent_operation", "operations": [{"action": "listOrders"}]}]);
+    let token = Token::new().claim("authorization_details", details).sign(&gate.setup.key);
+    for body in [r#"{"amount":"5"}"#, r#"{"amount":5}"#] {
+        let response = call(&gate, &token, "POST /orders", JSON, body);
+        assert_eq!(response.status, 403, "{body}: {}", response.everything());
+        assert_eq!(gate.decision(&response.decision_id())["reason"], "no_applicable_grant");
+        assert!(!response.everything().contains("pointer"));
+    }
+    echo.assert_untouched("no right to it");
+}
+
+#[test]
 fn where_json_is_validated_nothing_else_is_taken() {
     let echo = Echo::start();
     let gate = setup(&echo, SHOP, true).start();

@@ -14,6 +14,7 @@ use crate::config;
 use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
+use crate::token::details;
 use crate::token::jws::Jws;
 use crate::token::member;
 
@@ -232,6 +233,9 @@ fn oddities(jws: &Jws<'_>, payload: &Map<String, Value>) -> Vec<String> {
         if !payload.contains_key(claim) {
             odd.push(format!("it has no `{claim}`"));
         }
+    }
+    if let Some(place) = details::fault(payload) {
+        odd.push(format!("`{place}` is nothing that such an entry may hold"));
     }
     if payload.contains_key(member::DELEGATION_CHAIN_REF) {
         odd.push("it refers to a delegation chain that it does not carry".to_owned());
