@@ -368,7 +368,19 @@ impl Engine {
         }
     }
 
-    fn register_memories(&self) {
+    fn register_memories(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        self.lasting.metrics.gauge(
+            "opgate_policies_compiled",
+            "Compiled policies that are kept",
+            move || float(engine.serving.load().facts.policies_kept().0),
+        );
+        let engine = Arc::clone(self);
+        self.lasting.metrics.gauge(
+            "opgate_policies_compiled_bytes",
+            "The texts of compiled policies that are kept: at most some 4 MiB",
+            move || wide(engine.serving.load().facts.policies_kept().1),
+        );
         let replay = Arc::clone(&self.lasting.replay);
         self.lasting.metrics.gauge(
             "opgate_proofs_remembered",

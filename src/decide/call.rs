@@ -47,6 +47,10 @@ pub fn receive<'a>(
     if head.overrides && resource.strict_override {
         return Err(Reason::MethodOverride.into());
     }
+    // A query is forwarded as it is, so that this cannot be removed as a header is.
+    if head.query_overrides {
+        return Err(Denial::about(Reason::MethodOverride, "query"));
+    }
     check_upgrade(head.upgrade, resource)?;
     let identified = resource.catalog.identify(head.method, path);
     let confirmation = match &identified {

@@ -346,6 +346,11 @@ impl Store {
     }
 
     /// Takes room for what a permitted call counts under every cap, or says which has none. Where no cap
+    /// How many compiled policies are kept, and the octets that their texts count for.
+    pub fn policies_kept(&self) -> (usize, u64) {
+        self.library.compiled.kept()
+    }
+
     /// counts it, the ledger is left alone.
     pub fn reserve(
         &self,

@@ -4,6 +4,7 @@
 use http::header;
 use http::request::Parts;
 use http::{HeaderMap, Method};
+use percent_encoding::percent_decode_str;
 
 use super::path::CanonicalPath;
 use crate::model::reason::{Denial, Reason};
@@ -30,6 +31,8 @@ pub struct Head<'a> {
     pub upgrade: Option<Upgrade>,
     /// Whether a header asks for another method or target.
     pub overrides: bool,
+    /// Whether its query asks for another method, as some frameworks read it for a POST.
+    pub query_overrides: bool,
 }
 
 /// A protocol upgrade that is asked for.
@@ -104,8 +107,23 @@ impl<'a> Head<'a> {
             query: parts.uri.query(),
             upgrade: upgrade(&parts.headers),
             overrides: parts.headers.keys().any(|name| is_override(name.as_str())),
+            query_overrides: parts.method == Method::POST
+                && parts.uri.query().is_some_and(overrides_method),
         })
     }
+}
+
+/// Names in a query that make another method of a POST: of Rails, Laravel and Symfony, of Google's servers, and
+/// the header's own name where a server looks for it there too.
+const QUERY_OVERRIDES: [&str; 3] = ["_method", "$httpmethod", "x-http-method-override"];
+
+fn overrides_method(query: &str) -> bool {
+    let mut names = query.split(['&', ';']).map(|pair| pair.split('=').next().unwrap_or_default());
+    names.any(|name| {
+        let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+        let name = name.split(['[', '\0']).next().unwrap_or_default().replace('+', " ");
+        QUERY_OVERRIDES.contains(&name.trim())
+    })
 }
 
 /// Whether the header called `name`, in lower case, asks for another method or target.

@@ -61,6 +61,11 @@ impl Policies {
         Self { compiled }
     }
 
+    /// How many are kept, and what they count for: the octets of their texts, of each at least 420.
+    pub fn kept(&self) -> (usize, u64) {
+        (self.compiled.len(), self.compiled.weight())
+    }
+
     /// What became of the source with this [`Source::key`], where it is known. Takes well under a
     /// microsecond: for the thread that serves.
     pub fn known(&self, key: &[u8; 32]) -> Option<Compiled> {

@@ -2,7 +2,7 @@
 //! TLS client, for upstreams and for fetching keys.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -214,8 +214,17 @@ pub async fn dial_within(
 
 async fn dial_tcp(host: &str, port: u16, reach: Reach) -> Result<TcpStream, DialError> {
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    connect_within(reach, tokio::net::lookup_host((bare, port)).await?).await
+}
+
+/// Connects to the first of what a resolver answered that is within reach. It is asked no second time: what
+/// was looked at is what is connected to.
+async fn connect_within(
+    reach: Reach,
+    addresses: impl Iterator<Item = SocketAddr>,
+) -> Result<TcpStream, DialError> {
     let mut last = DialError::NoAddress;
-    for address in tokio::net::lookup_host((bare, port)).await? {
+    for address in addresses {
         if !reach.holds(address.ip()) {
             last = DialError::OutOfReach;
             continue;
@@ -308,6 +317,29 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A resolver that is in the hands of an attacker answers with an address of the public network when it
+    /// is asked first, and with one of this machine afterwards, or with both at once.
+    #[tokio::test]
+    async fn r_pol_020_a_name_that_is_bound_anew_leads_nowhere() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own = listener.local_addr().unwrap();
+        let mapped = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), own.port()));
+        let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, own.port()));
+        let private = [own, mapped, unspecified];
+        for answer in [&private[..], &private[1..], &private[2..], &[]] {
+            let mut asked = 0;
+            let answers = answer.iter().copied().inspect(|_| asked += 1);
+            let error = connect_within(Reach::Public, answers).await.unwrap_err();
+            let expected = if answer.is_empty() { "no address" } else { "is not public" };
+            assert!(error.to_string().contains(expected), "{answer:?}: {error}");
+            assert_eq!(asked, answer.len(), "each address is looked at once");
+        }
+        let second = async { listener.accept().await.unwrap() };
+        let nobody = tokio::time::timeout(std::time::Duration::from_millis(50), second).await;
+        assert!(nobody.is_err(), "nobody connected");
+        connect_within(Reach::Anywhere, std::iter::once(own)).await.unwrap();
+    }
 
     #[test]
     fn r_pol_020_addresses_that_are_not_public_are_out_of_reach() {

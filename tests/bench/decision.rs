@@ -1,5 +1,5 @@
 //! The pure decision of one call, to be counted in instructions:
-//! `decision warm|cold|bare|dpop|dpop-bare|match|rego-compile|rego-evaluate|rego-input|rego-bare N`.
+//! `decision warm|cold|bare|dpop|dpop-bare|match|{rego,long}-{compile,evaluate,input,bare,bare-input} N`.
 //!
 //! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
 //! verification of the signature, by the library that the decision uses for it. `dpop` is warm with a token
@@ -72,16 +72,20 @@ fn main() {
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
         eprintln!(
-            "usage: decision warm|cold|bare|dpop|dpop-bare|match|rego-compile|rego-evaluate|rego-input|rego-bare N"
+            "usage: decision warm|cold|bare|dpop|dpop-bare|match|{{rego,long}}-{{compile,evaluate,input,bare,bare-input}} N"
         );
         return;
     };
     if kind == "match" {
         return matching(times.parse().unwrap());
     }
+    let short = (include_str!("../../policies/rego/payment-limit.rego"), "data.payments.allow");
+    let long = (include_str!("long.rego"), "data.support.allow");
     if let Some(what) = kind.strip_prefix("rego-") {
-        rego(what, times.parse().unwrap());
-        return;
+        return rego(what, short, short_input(), times.parse().unwrap());
+    }
+    if let Some(what) = kind.strip_prefix("long-") {
+        return rego(what, long, long_input(), times.parse().unwrap());
     }
     let config = config::parse(CONFIGURATION, Path::new("opgate.toml")).unwrap();
     let snapshot = Snapshot::build(Arc::new(config)).unwrap();
@@ -118,17 +122,12 @@ fn main() {
     }
 }
 
-/// A policy of 25 lines on an input of 2 KB: `compile`, `evaluate` with the input built as for a request,
-/// and `bare`, the engine alone with a budget, on an input that is built already.
-fn rego(what: &str, times: u32) {
-    let text = include_str!("../../policies/rego/payment-limit.rego");
+/// A policy of 23 lines on an input of 2 KB, most of it one text (`rego-…`), and one of 60 lines on an input
+/// of 2 KB in some 130 values (`long-…`): `compile`; `evaluate`, on an input that is built already; `input`, the
+/// same with the input built as for a request; `bare` and `bare-input`, the engine alone in both ways.
+fn rego(what: &str, (text, rule): (&str, &str), input: Value, times: u32) {
     let source =
         Source { language: Language::RegoV1, class: Class::Carried, entry_point: "allow", text };
-    let input = json!({
-        "action": "create_payment", "args": { "amount": 50, "currency": "EUR", "payee": "books.example" },
-        "user": { "id": "alice" }, "environment": { "now_ns": 1_790_000_000_000_000_000_u64 },
-        "request": { "method": "POST", "path": "/payments", "headers": { "note": "n".repeat(1_500) } },
-    });
     let mut bare = regorus::Engine::new();
     bare.add_policy("policy".to_owned(), text.to_owned()).unwrap();
     bare.set_input(regorus::Value::from(input.clone()));
@@ -137,11 +136,34 @@ fn rego(what: &str, times: u32) {
     for _ in 0..times {
         match what {
             "compile" => drop(measured_compilation(&source)),
-            "input" => measured_policy(&policy, &Input::new(shared.value().clone())),
-            "bare" => bare_policy(&mut bare),
-            _ => measured_policy(&policy, &shared),
+            "input" => measured_policy(&policy, &shared, true),
+            "bare" => bare_policy(&mut bare, rule, None),
+            "bare-input" => bare_policy(&mut bare, rule, Some(shared.value())),
+            _ => measured_policy(&policy, &shared, false),
         }
     }
+}
+
+fn short_input() -> Value {
+    json!({
+        "action": "create_payment", "args": { "amount": 50, "currency": "EUR", "payee": "books.example" },
+        "user": { "id": "alice" }, "environment": { "now_ns": 1_790_000_000_000_000_000_u64 },
+        "request": { "method": "POST", "path": "/payments", "headers": { "note": "n".repeat(1_500) } },
+    })
+}
+
+fn long_input() -> Value {
+    let lines: Vec<_> = (0..16)
+        .map(|n| json!({ "sku": format!("book-{n:04}"), "count": n, "price": 12.5, "name": "A book about it" }))
+        .collect();
+    let headers: Value = (0..12).map(|n| (format!("x-{n}"), json!("some value"))).collect();
+    json!({
+        "action": "create_refund", "agent": { "id": "support-01", "proof": "dpop" },
+        "args": { "customer": "alice", "amount": 150, "reason": "late", "lines": lines },
+        "user": { "id": "alice", "tier": "gold", "issuer": "https://as.example.com" },
+        "environment": { "now_ns": 1_790_000_000_000_000_000_u64 },
+        "request": { "method": "POST", "path": "/refunds", "headers": headers },
+    })
 }
 
 #[inline(never)]
@@ -150,13 +172,18 @@ fn measured_compilation(source: &Source<'_>) -> Arc<engine::Policy> {
 }
 
 #[inline(never)]
-fn measured_policy(policy: &engine::Policy, input: &Input) {
+fn measured_policy(policy: &engine::Policy, input: &Input, is_new: bool) {
+    let new = is_new.then(|| Input::new(input.value().clone()));
+    let input = new.as_ref().unwrap_or(input);
     assert_eq!(policy.evaluate(input, &QUICK).outcome, Ok(Verdict::True));
 }
 
 #[inline(never)]
-fn bare_policy(engine: &mut regorus::Engine) {
-    assert_eq!(engine.eval_rule("data.payments.allow".to_owned()).unwrap(), true.into());
+fn bare_policy(engine: &mut regorus::Engine, rule: &str, input: Option<&Value>) {
+    if let Some(input) = input {
+        engine.set_input(regorus::Value::from(input.clone()));
+    }
+    assert_eq!(engine.eval_rule(rule.to_owned()).unwrap(), true.into());
 }
 
 const QUICK: Limits<'_> = Limits { steps: Limits::QUICK, stop: None };

@@ -45,7 +45,7 @@ struct Combination {
     is_working: bool,
     entries: Vec<Entry>,
     refs: Vec<usize>,
-    /// `policy_id`, which counts where there is no chain: its agent is that of the token.
+    /// `policy_id`
     registered: Option<usize>,
     /// For each hop its policy, if it has one.
     hops: Vec<Option<usize>>,
@@ -71,7 +71,6 @@ fn combination() -> impl Strategy<Value = Combination> {
         prop::collection::vec(prop::option::of(said()), 0..4),
     )
         .prop_map(|(is_denied, scope, is_working, entries, refs, registered, hops)| {
-            let registered = registered.filter(|_| hops.is_empty());
             Combination { is_denied, scope, is_working, entries, refs, registered, hops }
         })
 }

@@ -64,6 +64,40 @@ fn ver_004_override_headers_are_refused_where_the_resource_is_strict() {
 }
 
 #[test]
+fn ver_004_a_query_that_makes_another_method_of_a_post_is_refused() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let bearer = format!("Bearer {}", gate.token());
+    let send = |method: &str, query: &str| {
+        let lines = [("Authorization", bearer.as_str())];
+        gate.send(request(method, &format!("/shop/orders?{query}"), &lines, ""))
+    };
+    for query in [
+        "_method=DELETE",
+        "a=1&_METHOD=delete",
+        "a=1;_method=delete",
+        "%5Fmethod=DELETE",
+        "_method[]=DELETE",
+        "+_method=DELETE",
+        "_method",
+        "$httpMethod=DELETE",
+        "X-HTTP-Method-Override=DELETE",
+    ] {
+        let response = send("POST", query);
+        assert_eq!(response.status, 400, "{query}: {}", response.everything());
+        let record = gate.decision(&response.decision_id());
+        assert_eq!(
+            (&record["reason"], &record["about"]),
+            (&"method_override".into(), &"query".into())
+        );
+    }
+    echo.assert_untouched("another method");
+    for query in ["method=DELETE", "my_method=1", "a=_method"] {
+        assert_ne!(send("POST", query).status, 400, "{query}");
+    }
+}
+
+#[test]
 fn ver_004_what_is_told_about_the_way_is_made_by_the_gate() {
     let echo = Echo::start();
     let gate = Setup::new(&echo).start();

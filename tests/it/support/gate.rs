@@ -281,11 +281,6 @@ impl Gate {
         spawn(self.setup.dir.path(), &self.setup.before)
     }
 
-    /// The process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
