@@ -13,6 +13,7 @@ use http::request::Parts;
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use self::policies::Account;
 use super::output::{self, Paint, Rows, Style, escaped};
 use super::{Outcome, Usage, opening, serve, token};
 use crate::config::{self, Config};
@@ -116,7 +117,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Outcome> {
         let (room, request) = (Arc::default(), (&parts, &mut payload));
         let mut judged = Judgement::unread();
         judge(&bench.snapshot, &bench.facts, request, arrival(), &room, &mut judged).await;
-        let told = Told::of(&judged, &config);
+        let told = Told::of(&judged, &bench);
         output::print(&if args.json { told.json() } else { told.text(args) })?;
         Ok(if judged.verdict.is_ok() { Outcome::Done } else { Outcome::Refused })
     })
@@ -180,10 +181,13 @@ struct Told {
     error: Option<&'static str>,
     checks: Vec<(Check, Verdict, Option<String>)>,
     change: Option<String>,
+    /// Of the policies that did not say yes, where the call is refused.
+    policies: Vec<Account>,
 }
 
 impl Told {
-    fn of(judged: &Judgement<'_>, config: &Config) -> Self {
+    fn of(judged: &Judgement<'_>, bench: &Bench) -> Self {
+        let config = &bench.snapshot.config;
         let denial = match &judged.verdict {
             Err(denial) => Some(*denial),
             Ok(permit) => match permit.ground() {
@@ -206,6 +210,7 @@ impl Told {
             error: shape.map(|shape| shape.error),
             checks: trace(denial).map(detail).collect(),
             change: denial.map(|denial| change(denial, judged, config)),
+            policies: denial.map_or_else(Vec::new, |_| policies::accounts(judged, bench)),
         }
     }
 
@@ -226,6 +231,7 @@ impl Told {
             "error": self.error,
             "checks": checks,
             "change": self.change,
+            "policies": self.policies.iter().map(Account::json).collect::<Vec<_>>(),
         });
         format!("{told}\n")
     }
@@ -262,6 +268,7 @@ impl Told {
         if let Some(change) = &self.change {
             text.extend(["to change: ", change, "\n"]);
         }
+        text.extend(self.policies.iter().map(Account::text));
         text
     }
 }
@@ -585,6 +592,7 @@ fn quoted(names: &[Box<str>]) -> String {
     names.iter().map(|name| format!("`{}`", escaped(name))).collect::<Vec<_>>().join(", ")
 }
 
+mod policies;
 #[cfg(test)]
 mod tests;
 mod words;

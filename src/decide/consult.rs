@@ -63,13 +63,16 @@ pub(super) struct Consultation<'c> {
     log: Vec<Consulted>,
 }
 
-#[derive(Debug)]
-struct Told {
+/// What policies were told of the call, in one shape.
+#[derive(Clone, Debug)]
+pub struct Told {
     shape: Shape,
     /// The entry whose `context` it has; `None` for that of the token.
     entry: Option<usize>,
-    input: Input,
-    sha256: [u8; 32],
+    /// The input.
+    pub input: Input,
+    /// Its SHA-256, as records have it.
+    pub sha256: [u8; 32],
 }
 
 /// A policy that a token names, and what ties its text to it.
@@ -107,9 +110,9 @@ impl<'c> Consultation<'c> {
         Self { question, operation, facts, told: Vec::new(), log: Vec::new() }
     }
 
-    /// The policies that were asked, in order.
-    pub(super) fn into_log(self) -> Vec<Consulted> {
-        self.log
+    /// The policies that were asked, in order, and what they were told.
+    pub(super) fn into_log(self) -> (Vec<Consulted>, Vec<Told>) {
+        (self.log, self.told)
     }
 
     /// All that is lacking of the policies that `asked` is one of, so that it is fetched at the same time.

@@ -26,7 +26,7 @@ use http::header;
 
 use self::call::Call;
 use self::circle::Circle;
-use self::consult::{Consultation, Question};
+use self::consult::{Consultation, Question, Told};
 use self::facts::{Facts, Stop};
 use self::permit::Permit;
 use crate::model::body::Body;
@@ -157,6 +157,8 @@ pub struct Decided {
     pub verdict: Result<Permit, Denial>,
     /// The policies that were asked, in order.
     pub consulted: Vec<Consulted>,
+    /// What they were told.
+    pub told: Vec<Told>,
     /// The argument that does not fit, where that is why it may not.
     pub misfit: Option<Misfit>,
 }
@@ -211,7 +213,8 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         Err(Stop::Refuse(denial)) => Err(denial),
         Err(lacking) => return Err(lacking),
     };
-    Ok(Decided { verdict, consulted: policies.into_log(), misfit: None })
+    let (consulted, told) = policies.into_log();
+    Ok(Decided { verdict, consulted, told, misfit: None })
 }
 
 /// Whether the arguments are those that the operation takes, where the operator has them validated: before
@@ -231,6 +234,6 @@ impl From<Breach> for Decided {
                 (Denial::about(Reason::ArgumentsInvalid, misfit.keyword), Some(misfit))
             }
         };
-        Self { verdict: Err(denial), consulted: Vec::new(), misfit }
+        Self { verdict: Err(denial), consulted: Vec::new(), told: Vec::new(), misfit }
     }
 }

@@ -27,6 +27,7 @@ use crate::decide::{self, revoked};
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::policy::engine::Policy;
 use crate::policy::library::{Lack, Library};
 use crate::policy::quantities::Charge;
 use crate::runtime::clock;
@@ -345,12 +346,17 @@ impl Store {
         self.replay.recorded(fulfilled);
     }
 
-    /// Takes room for what a permitted call counts under every cap, or says which has none. Where no cap
     /// How many compiled policies are kept, and the octets that their texts count for.
     pub fn policies_kept(&self) -> (usize, u64) {
         self.library.compiled.kept()
     }
 
+    /// The compiled policy with this digest of its text, if it is kept.
+    pub fn policy(&self, sha256: &[u8; 32]) -> Option<Arc<Policy>> {
+        self.library.compiled.with_digest(sha256)
+    }
+
+    /// Takes room for what a permitted call counts under every cap, or says which has none. Where no cap
     /// counts it, the ledger is left alone.
     pub fn reserve(
         &self,

@@ -36,7 +36,7 @@ struct Length;
 
 impl Weighter<[u8; 32], Compiled> for Length {
     fn weight(&self, _key: &[u8; 32], compiled: &Compiled) -> u64 {
-        let length = compiled.as_ref().map_or(SHORT, |policy| policy.length().max(SHORT));
+        let length = compiled.as_ref().map_or(SHORT, |policy| policy.text().len().max(SHORT));
         u64::try_from(length).unwrap_or(u64::MAX)
     }
 }
@@ -64,6 +64,11 @@ impl Policies {
     /// How many are kept, and what they count for: the octets of their texts, of each at least 420.
     pub fn kept(&self) -> (usize, u64) {
         (self.compiled.len(), self.compiled.weight())
+    }
+
+    /// A policy whose text has this SHA-256. Looks through all of them: for those who ask rarely.
+    pub fn with_digest(&self, sha256: &[u8; 32]) -> Option<Arc<Policy>> {
+        self.compiled.iter().find_map(|(_, one)| one.ok().filter(|one| one.digest() == sha256))
     }
 
     /// What became of the source with this [`Source::key`], where it is known. Takes well under a

@@ -337,7 +337,7 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Policy {
     digest: [u8; 32],
-    length: usize,
+    text: Box<str>,
     data: Option<[u8; 32]>,
     program: Program,
 }
@@ -370,8 +370,8 @@ pub fn compile_with(source: &Source<'_>, data: Option<&Data>) -> Result<Arc<Poli
         Language::Cedar => return Err(no_cedar()),
     };
     let digest = sha256(source.text.as_bytes());
-    let length = source.text.len();
-    Ok(Arc::new(Policy { digest, length, data: data.map(|data| data.sha256), program }))
+    let text = source.text.into();
+    Ok(Arc::new(Policy { digest, text, data: data.map(|data| data.sha256), program }))
 }
 
 /// Without the feature `cedar`.
@@ -519,9 +519,9 @@ impl Policy {
         &self.digest
     }
 
-    /// The length of the text, in bytes.
-    pub const fn length(&self) -> usize {
-        self.length
+    /// The text.
+    pub const fn text(&self) -> &str {
+        &self.text
     }
 
     /// SHA-256 of the file that is its `data`, where it has one.

@@ -12,7 +12,7 @@ use http::request::Parts;
 use super::body::payload::Bounds;
 use super::body::{Payload, Room};
 use crate::decide::call::{self, Call};
-use crate::decide::consult::Question;
+use crate::decide::consult::{Question, Told};
 use crate::decide::facts::Facts;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::{self, Decided, admit};
@@ -56,6 +56,8 @@ pub struct Judgement<'a> {
     pub misfit: Option<Misfit>,
     /// The policies that were asked, in order.
     pub consulted: Vec<Consulted>,
+    /// What they were told.
+    pub told: Vec<Told>,
     /// Whether the call may be forwarded.
     pub verdict: Result<Permit, Denial>,
 }
@@ -74,6 +76,7 @@ impl Judgement<'_> {
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
             misfit: None,
             consulted: Vec::new(),
+            told: Vec::new(),
             verdict: Err(Denial { reason: Reason::HttpMalformed, about: None }),
         }
     }
@@ -187,8 +190,8 @@ async fn decide<'a>(
         is_unread: found.body.is_none() && !payload.is_empty(),
     };
     let decided = |facts: &Facts<'_>| decide::authorize(&question, facts);
-    let Decided { verdict, consulted, misfit } = facts.settle(&with, decided).await?;
-    (found.consulted, found.misfit) = (consulted, misfit);
+    let Decided { verdict, consulted, told, misfit } = facts.settle(&with, decided).await?;
+    (found.consulted, found.told, found.misfit) = (consulted, told, misfit);
     let permit = verdict?;
     let charges = decide::charges(call, grant, presenter, found.body.as_ref(), &found.consulted)?;
     let reserved = facts.reserve(&charges, now);

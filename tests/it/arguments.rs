@@ -420,3 +420,32 @@ fn explain_names_the_argument_that_is_not_granted_and_what_it_must_be() {
     let told = explained(&wrong, r#"{"amount":51}"#);
     assert!(told.contains("claim `authorization_details[0].operations[0].args`"), "{told}");
 }
+
+#[test]
+fn explain_shows_the_lines_and_the_values_that_decided_in_a_policy() {
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let content = "package pay\n\ndefault allow := false\n\nallow if {\n  input.action == \"create_order\"\n  input.args.amount <= 50\n  input.args.payee == \"books\"\n}\n";
+    let policy = json!({"language": "rego", "content": content});
+    let details = json!([{"type": "authorization_policy", "policy": policy}]);
+    let token = Token::new().claim("authorization_details", details).sign(&gate.setup.key);
+    let body = gate.setup.write("body.json", r#"{"amount":51,"payee":"books"}"#);
+    let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+        .args(["explain", "-c", "opgate.toml", "--request", "POST /shop/orders", "--json"])
+        .args(["--token", &token, "--body"])
+        .arg(body)
+        .current_dir(gate.setup.dir.path())
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let policy = &told["policies"][0];
+    assert_eq!((&policy["result"], &policy["place"]), (&json!("false"), &json!(0)), "{told}");
+    assert_eq!(policy["input"], json!({"action": "create_order", "args.amount": 51}), "{told}");
+    let trace = policy["trace"].as_str().unwrap();
+    for line in [
+        "   7  evaluated      input.args.amount <= 50",
+        "   8  not reached    input.args.payee == \"books\"",
+    ] {
+        assert!(trace.contains(line), "{line}: {trace}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Cedar over real sockets (`policy.md` §7): where an issuer is trusted with it, and where it is not.
 
 use std::fs;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -191,4 +192,27 @@ fn pol_027_the_corpus_is_answered_as_documented() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(cases.len() >= 90, "{}", cases.len());
+}
+
+#[test]
+fn explain_shows_the_statements_and_the_values_that_decided() {
+    let (_echo, gate) = start(&json!(["rego", "cedar"]));
+    let text = "permit(principal, action, resource);\nforbid(principal, action, resource)\nwhen { context.request.method == \"GET\" };";
+    let policy = json!({"language": "cedar", "content": text});
+    let entry = json!({"type": "authorization_policy", "policy": policy});
+    let token = Token::new().claim("authorization_details", json!([entry])).sign(&gate.setup.key);
+    let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+        .args(["explain", "-c", "opgate.toml", "--request", "GET /shop/any/1", "--token", &token])
+        .current_dir(gate.setup.dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    for part in [
+        "policy of authorization_details 0 (cedar) said false",
+        "         1  had no say   permit(principal, action, resource);",
+        "         2  decided      forbid(principal, action, resource)",
+        "where request.method is \"GET\"",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

@@ -231,7 +231,7 @@ async fn stopped(bench: &Bench, key: &SigningKey, draft: &Draft) -> Option<Check
     let request = (&parts, &mut payload);
     let mut judged = Judgement::unread();
     judge(&bench.snapshot, &bench.facts, request, arrival(), &room, &mut judged).await;
-    let told = Told::of(&judged, &bench.snapshot.config);
+    let told = Told::of(&judged, bench);
     let failed = told.checks.iter().find(|(_, verdict, _)| *verdict == Verdict::Failed);
     assert_eq!(failed.is_some(), judged.verdict.is_err());
     assert_eq!(failed.is_some(), told.change.is_some());

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod digest;
 pub mod test;
+pub mod trace;
 
 use std::path::{Path, PathBuf};
 

@@ -11,7 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{PolicyArgs, read};
+use super::{PolicyArgs, read, trace};
 use crate::cli::output::{self, Paint, Style};
 use crate::cli::{Outcome, Usage};
 use crate::model::body::Body;
@@ -193,7 +193,7 @@ fn policy(path: &Path, args: &PolicyArgs, data: Option<&Data>) -> anyhow::Result
     let mut report = Report::default();
     let mut lines = Lines::default();
     for case in &beside.cases {
-        let (failed, reached) = ask(&compiled, &text, &beside.input, case);
+        let (failed, reached) = ask(&compiled, &beside.input, case);
         lines.evaluated.extend(reached.evaluated);
         lines.left.extend(reached.left);
         match failed {
@@ -206,12 +206,7 @@ fn policy(path: &Path, args: &PolicyArgs, data: Option<&Data>) -> anyhow::Result
     Ok(report)
 }
 
-fn ask(
-    policy: &Arc<Policy>,
-    text: &str,
-    shared: &Map<String, Value>,
-    case: &Case,
-) -> (Option<Failed>, Lines) {
+fn ask(policy: &Arc<Policy>, shared: &Map<String, Value>, case: &Case) -> (Option<Failed>, Lines) {
     let mut input = Value::Object(shared.clone());
     put_over(&mut input, &Value::Object(case.input.clone()));
     let limits = Limits { steps: Limits::STEPS, stop: None };
@@ -227,7 +222,7 @@ fn ask(
         expected: case.expect.word(),
         found: format!("{}{fault}", found.word()),
         input,
-        trace: trace(text, &lines),
+        trace: trace::lines(policy, &lines),
     };
     (Some(failed), lines)
 }
@@ -242,27 +237,6 @@ fn put_over(base: &mut Value, over: &Value) {
         }
         (base, over) => *base = over.clone(),
     }
-}
-
-/// The lines that have an expression, each with whether it was evaluated.
-fn trace(text: &str, lines: &Lines) -> String {
-    let mut trace = String::new();
-    for (number, line) in (1_u32..).zip(text.lines()) {
-        let mark = if lines.evaluated.contains(&number) {
-            "evaluated"
-        } else if lines.left.contains(&number) {
-            "not reached"
-        } else {
-            continue;
-        };
-        writeln!(
-            trace,
-            "      {number:>4}  {mark:<11}  {}",
-            output::escaped(&line.replace('\t', "    "))
-        )
-        .unwrap_or(());
-    }
-    trace
 }
 
 /// A grant of plain lists, and calls that it covers or does not.
