@@ -329,7 +329,7 @@ pub const KEYS: &[Key] = &[
     key("resource.confirm", "evidence_max_age", Duration(SECOND, 365 * DAY), Default("5m"), "How long ago the person may have confirmed; less where the operation says so. Five minutes, in which a person still knows what was asked."),
 
     key("resource.cap", "name", Text("name"), Required, "What records and the ledger know it by. Another name begins anew."),
-    key("resource.cap", "per", Choices(&["agent", "client", "grant", "policy", "resource", "user"]), Required, "Who is counted apart; several are counted for each combination. `grant` is one token, `policy` the text of the policies in it that allowed the call, `resource` counts all callers together. Names are those of their issuer. What a token does not name is counted with its like."),
+    key("resource.cap", "per", Choices(&["agent", "client", "grant", "policy", "resource", "user"]), Required, "Who is counted apart; several are counted for each combination. `grant` is one token, `policy` each policy in it that allowed the call, by its text, `resource` counts all callers together. Names are those of their issuer. What a token does not name is counted with its like."),
     key("resource.cap", "actions", Texts("name"), Without("every operation"), "The operations that are counted. Every one, because what is left out is without limit."),
     key("resource.cap", "calls", Count(1, 1_000_000_000), Without("one of `calls`, `concurrent`, `sum`"), "The most calls in the window; with `per = [\"grant\"]` and no window, in the life of a token: 1 makes it good for one call."),
     key("resource.cap", "concurrent", Count(1, 1_000_000), Without("one of `calls`, `concurrent`, `sum`"), "The most calls that go on at one time, up to the end of the response."),

@@ -147,7 +147,11 @@ pub fn charges(
     let of_token =
         consulted.iter().filter(|one| one.carrier != algebra::LOCAL && one.result == consult::TRUE);
     let policies = of_token.map(|one| one.sha256).collect();
-    caps.map(|cap| cap.charge(&operation, grant, &parties, &policies)).collect()
+    let mut charges = Vec::new();
+    for cap in caps {
+        charges.extend(cap.charges(&operation, grant, &parties, &policies)?);
+    }
+    Ok(charges)
 }
 
 /// What a decision came to, and which policies were asked on the way.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::chain::{agent, record, sign};
+use crate::support::gate::ISSUER;
 use crate::support::{
     Connection, Echo, Exchange, Gate, Response, Setup, Token, eventually, request,
 };
@@ -415,7 +417,11 @@ fn pol_023_who_is_counted_apart_is_who_the_cap_says() {
 #[test]
 fn pol_023_tokens_with_one_policy_can_be_counted_together() {
     let echo = Echo::start();
-    let gate = start(&echo, &BUDGET.replace(r#"per = ["user"]"#, r#"per = ["policy"]"#));
+    let mut setup = Setup::new(&echo);
+    setup.issuer = "max_lifetime = \"15m\"\ndelegation = {}".to_owned();
+    setup.resource = "allow_bearer_delegation = true".to_owned();
+    setup.operations.push_str(&BUDGET.replace(r#"per = ["user"]"#, r#"per = ["policy"]"#));
+    let gate = setup.start();
     let pays = |user: &str, policies: &[&str]| -> u16 {
         let entries: Vec<Value> = policies
             .iter()
@@ -435,6 +441,22 @@ fn pol_023_tokens_with_one_policy_can_be_counted_together() {
         ("alice", &[other], 403),
     ] {
         assert_eq!(pays(user, policies), status, "{user} {policies:?}");
+    }
+    // Another policy beside it that allows the call too is no way round its account, and has its own.
+    let beside = |boundary: &str| {
+        let entry =
+            json!({"type": "authorization_policy", "policy": {"language": "rego", "content": one}});
+        let mut hop = record(0, ISSUER, &gate.setup.key);
+        hop["delegated_policy"] = json!({"language": "rego", "content": boundary});
+        sign(&mut hop, &gate.setup.key);
+        let token = Token::new()
+            .claim("authorization_details", json!([entry]))
+            .claim("act", json!({"sub": agent(1)}))
+            .claim("delegation_chain", json!([hop]));
+        order(&gate, &token.sign(&gate.setup.key), r#"{"amount":1}"#)
+    };
+    for boundary in ["package d\nallow := true", "package e\nallow := true"] {
+        refused(&gate, &beside(boundary), 403, "budget_exceeded");
     }
     // Tokens without a policy are counted with their like.
     let plain = |user| order(&gate, &token(&gate, user, ""), r#"{"amount":500}"#).status;

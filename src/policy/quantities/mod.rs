@@ -51,8 +51,8 @@ pub enum Party {
     Client,
     /// The token.
     Grant,
-    /// The policies of the token that allowed the call, by their digests: tokens that carry or name the same
-    /// text count together.
+    /// Each policy of the token that allowed the call, by the digest of its text: tokens that carry or name
+    /// the same text count together, whatever else they carry.
     Policy,
     /// Nobody: all callers of the resource count together.
     Resource,
@@ -120,14 +120,15 @@ impl Cap {
         }
     }
 
-    /// What `operation` counts under this cap, where `policies` allowed it.
-    pub fn charge(
+    /// What `operation` counts under this cap. Where policies are counted apart, it counts for each that allowed
+    /// it: a policy beside another must not be another account.
+    pub fn charges(
         self: &Arc<Self>,
         operation: &Operation<'_>,
         grant: &Grant,
         parties: &Parties<'_>,
         policies: &BTreeSet<[u8; 32]>,
-    ) -> Result<Charge, Denial> {
+    ) -> Result<Vec<Charge>, Denial> {
         let amount = match &self.measure {
             Measure::Calls => Amount::ONE,
             Measure::Sum(pointer) => {
@@ -135,12 +136,16 @@ impl Cap {
                 read(value).ok_or(Denial::about(Reason::AmountUnreadable, "argument"))?
             }
         };
-        Ok(Charge {
+        let charge = |policy: Option<&[u8; 32]>| Charge {
             cap: Arc::clone(self),
-            account: self.account(operation.resource, grant, parties, policies),
+            account: self.account(operation.resource, grant, parties, policy),
             amount,
             grant: (grant.claims().issued, grant.ends()),
-        })
+        };
+        if policies.is_empty() || !self.per.contains(&Party::Policy) {
+            return Ok(vec![charge(None)]);
+        }
+        Ok(policies.iter().map(|policy| charge(Some(policy))).collect())
     }
 
     /// The names of whose account it is, each behind its length: no two lists read alike. A party that
@@ -151,7 +156,7 @@ impl Cap {
         resource: &str,
         grant: &Grant,
         parties: &Parties<'_>,
-        policies: &BTreeSet<[u8; 32]>,
+        policy: Option<&[u8; 32]>,
     ) -> Vec<u8> {
         let mut account = Vec::with_capacity(128);
         let mut add = |name: Option<&str>| {
@@ -171,10 +176,7 @@ impl Cap {
                 Party::Agent => add(parties.agent),
                 Party::Client => add(parties.client),
                 Party::Grant => add(Some(&grant.claims().jwt_id)),
-                Party::Policy => {
-                    let digests: String = policies.iter().map(|digest| hex(digest)).collect();
-                    add((!digests.is_empty()).then_some(&*digests));
-                }
+                Party::Policy => add(policy.map(|digest| hex(digest)).as_deref()),
                 Party::Resource => {}
                 Party::User => {
                     add(parties.user.and_then(|user| user.issuer));
