@@ -17,7 +17,7 @@ use self::policies::Account;
 use super::output::{self, Paint, Rows, Style, escaped};
 use super::{Outcome, Usage, opening, serve, token};
 use crate::config::{self, Config};
-use crate::decide::call::Call;
+use crate::decide::call::{Call, DISPUTED};
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::trace::{Check, Verdict, trace};
 use crate::facts::bonds::Bonds;
@@ -37,8 +37,6 @@ use crate::proxy::reject;
 use crate::runtime::clock;
 use crate::state::Snapshot;
 use crate::token::details;
-use crate::token::jws::Jws;
-use crate::token::member;
 use crate::token::parties::Parties;
 
 /// `opgate explain`
@@ -402,7 +400,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         }
         Check::Trust => trust_to_change(denial, call, config),
         Check::Signature => "the token: its text is not what the issuer signed".to_owned(),
-        Check::Claims => claim_to_change(about, judged),
+        Check::Claims => claim_to_change(denial, judged),
         Check::Dates => format!("the token: take a newer one, `{about}` is out of time"),
         Check::Conditions => format!("`{about}` of the token, which cannot be checked here"),
         Check::Delegation => format!("`delegation_chain` of the token: {}", unmet(about)),
@@ -437,23 +435,22 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
 }
 
 /// The claim; of `authorization_details` the place in it.
-fn claim_to_change(about: &str, judged: &Judgement<'_>) -> String {
-    let token = judged.credentials.as_ref().filter(|_| about == member::AUTHORIZATION_DETAILS);
-    let place = token
-        .and_then(|credentials| Jws::read(credentials.token).ok()?.payload().ok())
-        .and_then(|payload| details::fault(&payload));
-    format!("claim `{}` of the token", escaped(place.as_deref().unwrap_or(about)))
+fn claim_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
+    let token = judged.credentials.as_ref().map(|credentials| credentials.token);
+    let place = token.and_then(|token| details::place_of(denial, token));
+    let about = place.as_deref().or(denial.about).unwrap_or_default();
+    format!("claim `{}` of the token", escaped(about))
 }
 
 fn request_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> String {
     match (denial.reason, call) {
-        (Reason::MethodNotAllowed, Some(call)) if call.other_methods().is_empty() => {
-            "the path: more than one operation of the document claims it, so that none has it"
-                .to_owned()
-        }
         (Reason::MethodNotAllowed, Some(call)) => {
             let methods: Vec<_> = call.other_methods().iter().map(|one| one.as_str()).collect();
             format!("the method: the path is an operation for {}", methods.join(", "))
+        }
+        (Reason::NoRoute, Some(_)) if denial.about == Some(DISPUTED) => {
+            "the path: more than one operation of the document claims it, so that none has it"
+                .to_owned()
         }
         (Reason::NoRoute, Some(call)) => {
             format!("the path: no operation of `{}` has it", escaped(&call.resource().id))

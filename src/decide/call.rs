@@ -11,6 +11,9 @@ use crate::model::reason::{Denial, Reason};
 use crate::operation::catalog::{Entry, Identified};
 use crate::operation::head::{Head, Transport, Upgrade};
 
+/// What a refusal is about where two operations of a document claim a path.
+pub const DISPUTED: &str = "disputed";
+
 /// A request for one resource, whose path can be read in one way only. Made by [`receive`] alone.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -55,7 +58,7 @@ pub fn receive<'a>(
     let identified = resource.catalog.identify(head.method, path);
     let confirmation = match &identified {
         Identified::Operation(entry) => confirmation(entry, resource, head.method, path),
-        Identified::OtherMethods(_) | Identified::Unknown => None,
+        Identified::Disputed | Identified::OtherMethods(_) | Identified::Unknown => None,
     };
     let mount_length = mount.len();
     Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation })
@@ -132,6 +135,7 @@ impl<'a> Call<'a> {
     pub const fn entry(&self) -> Result<&'a Entry, Denial> {
         match &self.identified {
             Identified::Operation(entry) => Ok(entry),
+            Identified::Disputed => Err(Denial::about(Reason::NoRoute, DISPUTED)),
             Identified::OtherMethods(_) => {
                 Err(Denial { reason: Reason::MethodNotAllowed, about: None })
             }
@@ -149,7 +153,7 @@ impl<'a> Call<'a> {
     pub fn other_methods(&self) -> &[&'a Method] {
         match &self.identified {
             Identified::OtherMethods(methods) => methods,
-            Identified::Operation(_) | Identified::Unknown => &[],
+            Identified::Disputed | Identified::Operation(_) | Identified::Unknown => &[],
         }
     }
 

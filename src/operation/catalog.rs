@@ -67,6 +67,8 @@ struct Table {
 /// What the catalog says of a method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identified<'a> {
+    /// Two operations of the document claim the path for this method, so that none has it.
+    Disputed,
     /// The first operation of the file that matches.
     Operation(&'a Entry),
     /// The path exists for these methods, sorted.
@@ -116,6 +118,9 @@ impl Catalog {
     pub fn identify(&self, method: &Method, path: &str) -> Identified<'_> {
         if let Some(entry) = self.find(method, path) {
             return Identified::Operation(entry);
+        }
+        if self.described.is_disputed(method, path) {
+            return Identified::Disputed;
         }
         let mut others: Vec<_> = self
             .tables

@@ -105,11 +105,22 @@ impl Templates {
     /// The number of the most concrete template that `path` belongs to. None where another has the same
     /// claim: two servers could take such a path for either.
     pub fn find(&self, method: &Method, path: &str) -> Option<usize> {
+        let (number, is_disputed) = self.claim(method, path)?;
+        (!is_disputed).then_some(number)
+    }
+
+    /// Whether `path` belongs to two templates, and so to none.
+    pub fn is_disputed(&self, method: &Method, path: &str) -> bool {
+        self.claim(method, path).is_some_and(|(_, is_disputed)| is_disputed)
+    }
+
+    /// The most concrete template that `path` belongs to, and whether another has the same claim.
+    fn claim(&self, method: &Method, path: &str) -> Option<(usize, bool)> {
         let table = self.tables.get(method)?;
         let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let number = table.find(&segments)?;
         let mut rivals = self.rivals.get(&number).into_iter().flatten();
-        (!rivals.any(|parts| matches(parts, &segments))).then_some(number)
+        Some((number, rivals.any(|parts| matches(parts, &segments))))
     }
 
     /// The methods that have `path`.

@@ -33,6 +33,7 @@ use crate::policy::algebra;
 use crate::token::aoa::Expansion;
 use crate::token::delegation::Hop;
 use crate::token::delegation::presenter::Method;
+use crate::token::details;
 use crate::token::evidence::{Evidence, Evidenced};
 use crate::token::extract::Credentials;
 use crate::token::grant::Grant;
@@ -157,6 +158,8 @@ pub struct Computed {
     issuer: Option<Box<str>>,
     charged: Vec<Charge>,
     exceeded: Option<Exceeded>,
+    /// Where in the token the mistake is that it is refused for.
+    place: Option<String>,
 }
 
 impl Entry<'_> {
@@ -172,13 +175,12 @@ impl Entry<'_> {
             let write = |into: &mut Vec<u8>| write_token(grant, parties, journal, into);
             computed.token = Some(Written::by(write));
         }
-        if self.denial().is_none() {
-            return computed;
-        }
+        let Some(denial) = self.denial() else { return computed };
         computed.scope = self.grant.map(|grant| grant.claims().scope.join(" "));
         if let (None, Some(credentials)) = (self.grant, self.credentials) {
             computed.issuer = jws::claimed_issuer(credentials.token);
             computed.digest = Some(credentials.digest);
+            computed.place = details::place_of(denial, credentials.token);
         }
         computed
     }
@@ -190,6 +192,7 @@ impl Entry<'_> {
             id: self.id.as_str(),
             trace: self.trace.and_then(Trace::recorded),
             refusal: self.denial(),
+            place: computed.place.as_deref(),
             alert: self.alert,
             observed: match self.verdict {
                 Ok(Ground::Observed(_)) => true,

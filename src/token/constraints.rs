@@ -9,6 +9,7 @@ use std::fmt;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
+use super::fault::Fault;
 use super::member;
 use crate::model::decimal::Decimal;
 use crate::model::exact::{Json, Number};
@@ -82,20 +83,24 @@ pub static NONE: Constraints =
 
 impl Constraints {
     /// Reads one member of an operation; `false` where it is none of these.
-    pub fn read(&mut self, name: &str, value: &Value) -> Result<bool, Denial> {
+    pub fn read(&mut self, name: &str, value: &Value) -> Result<bool, Fault> {
         let into = match name {
             "args" => &mut self.args,
             "path_params" => &mut self.path_params,
             "query" => &mut self.query,
             _ => return Ok(false),
         };
-        let Value::Object(members) = value else { return Err(MALFORMED) };
+        let Value::Object(members) = value else { return Err(MALFORMED.into()) };
         if members.is_empty() || members.len() > MAX_ARGUMENTS {
-            return Err(MALFORMED);
+            return Err(MALFORMED.into());
         }
         for (argument, constraint) in members {
-            let place = if name == "args" { pointer(argument)? } else { argument.as_str().into() };
-            into.push((place, Constraint::read(constraint)?));
+            let in_argument = |fault: Fault| fault.in_member(argument);
+            let place = match name {
+                "args" => pointer(argument).map_err(|denial| in_argument(denial.into()))?,
+                _ => argument.as_str().into(),
+            };
+            into.push((place, Constraint::read(constraint).map_err(in_argument)?));
         }
         Ok(true)
     }
@@ -219,26 +224,18 @@ fn pointer(argument: &str) -> Result<Box<str>, Denial> {
 }
 
 impl Constraint {
-    fn read(value: &Value) -> Result<Self, Denial> {
-        let Value::Object(words) = value else { return Err(MALFORMED) };
+    fn read(value: &Value) -> Result<Self, Fault> {
+        let Value::Object(words) = value else { return Err(MALFORMED.into()) };
         let mut constraint = Self { optional: false, tests: Vec::new() };
         for (word, value) in words {
-            let test = match word.as_str() {
-                "const" => Test::OneOf(vec![json(value)?]),
-                "enum" => Test::OneOf(choices(value)?),
-                "minimum" => Test::AtLeast(limit(value)?),
-                "maximum" => Test::AtMost(limit(value)?),
-                "exclusiveMinimum" => Test::Above(limit(value)?),
-                "exclusiveMaximum" => Test::Below(limit(value)?),
-                "prefix" => Test::Prefix(value.as_str().ok_or(MALFORMED)?.into()),
-                "pattern" => Test::Pattern(Expression::read(value)?),
-                "optional" => {
-                    constraint.optional = value.as_bool().ok_or(MALFORMED)?;
-                    continue;
-                }
-                _ => return Err(MALFORMED),
-            };
-            constraint.tests.push(test);
+            if word == "optional" {
+                let optional = value.as_bool();
+                constraint.optional =
+                    optional.ok_or_else(|| Fault::from(MALFORMED).in_member(word))?;
+                continue;
+            }
+            let test = Test::read(word, value);
+            constraint.tests.push(test.map_err(|denial| Fault::from(denial).in_member(word))?);
         }
         Ok(constraint)
     }
@@ -279,6 +276,20 @@ fn folded(name: &str) -> String {
 }
 
 impl Test {
+    fn read(word: &str, value: &Value) -> Result<Self, Denial> {
+        Ok(match word {
+            "const" => Self::OneOf(vec![json(value)?]),
+            "enum" => Self::OneOf(choices(value)?),
+            "minimum" => Self::AtLeast(limit(value)?),
+            "maximum" => Self::AtMost(limit(value)?),
+            "exclusiveMinimum" => Self::Above(limit(value)?),
+            "exclusiveMaximum" => Self::Below(limit(value)?),
+            "prefix" => Self::Prefix(value.as_str().ok_or(MALFORMED)?.into()),
+            "pattern" => Self::Pattern(Expression::read(value)?),
+            _ => return Err(MALFORMED),
+        })
+    }
+
     fn passes(&self, given: Given<'_>) -> bool {
         let ordered = |limit: &Number, passes: fn(std::cmp::Ordering) -> bool| {
             given.number().zip(limit.decimal()).is_some_and(|(one, limit)| passes(one.cmp(&limit)))
@@ -383,7 +394,7 @@ mod tests {
     fn constraints(value: &Value) -> Result<Constraints, Denial> {
         let mut constraints = Constraints::default();
         for (name, value) in value.as_object().unwrap() {
-            assert!(constraints.read(name, value)?, "{name}");
+            assert!(constraints.read(name, value).map_err(|fault| fault.denial)?, "{name}");
         }
         Ok(constraints)
     }

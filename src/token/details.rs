@@ -4,11 +4,14 @@ use http::Method;
 use serde_json::{Map, Value};
 
 use super::constraints::{self, Constraints};
+use super::fault::Fault;
+use super::jws::Jws;
 use super::member;
 use super::names;
 use super::policies::Policy;
 use crate::model::operation::Operation;
 use crate::model::pattern::Pattern;
+use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 
 /// The most entries that one token may carry.
@@ -74,118 +77,119 @@ pub struct Allowed {
     constraints: Option<Box<Constraints>>,
 }
 
-/// Where the first entry is that [`read`] finds wrong, as `authorization_details[1].operations[0].path`: for
-/// whoever wrote the token. Only looked for after a refusal.
-pub fn fault(payload: &Map<String, Value>) -> Option<String> {
-    let name = member::AUTHORIZATION_DETAILS;
-    let details = payload.get(name)?;
-    let is_wrong = |detail: &Value| {
-        let only = Value::Array(vec![detail.clone()]);
-        read(&Map::from_iter([(name.to_owned(), only)])).is_err()
-    };
-    let details = match details.as_array() {
-        None => return Some(format!("{name}, which is not an array")),
-        Some(all) if all.len() > MAX_ENTRIES => {
-            return Some(format!("{name}, which has more than {MAX_ENTRIES} entries"));
-        }
-        Some(all) => all,
-    };
-    let (index, detail) = details.iter().enumerate().find(|(_, detail)| is_wrong(detail))?;
-    Some(format!("{name}[{index}]{}", within(detail, &is_wrong)))
-}
-
-/// The part of an entry without which it would be right: a member, an operation of it, or a member of that.
-fn within(detail: &Value, is_wrong: &dyn Fn(&Value) -> bool) -> String {
-    let member = culprit(detail, is_wrong);
-    let operations = detail.get(member::OPERATIONS).and_then(Value::as_array);
-    let Some(operations) = operations.filter(|_| member.is_empty()) else { return member };
-    let is_wrong = |operation: &Value| {
-        let mut only = detail.as_object().cloned().unwrap_or_default();
-        only.insert(member::OPERATIONS.to_owned(), Value::Array(vec![operation.clone()]));
-        is_wrong(&Value::Object(only))
-    };
-    let mut numbered = operations.iter().enumerate();
-    let wrong = numbered.find(|(_, operation)| is_wrong(operation));
-    wrong.map_or(member, |(index, operation)| {
-        format!(".{}[{index}]{}", member::OPERATIONS, culprit(operation, &is_wrong))
-    })
-}
-
-/// The one member of an object without which it would be right.
-fn culprit(object: &Value, is_wrong: &dyn Fn(&Value) -> bool) -> String {
-    let Value::Object(members) = object else { return String::new() };
-    let without = |name: &str| {
-        let mut members = members.clone();
-        members.remove(name);
-        Value::Object(members)
-    };
-    let found = members.keys().find(|name| !is_wrong(&without(name)));
-    found.map_or_else(String::new, |name| format!(".{name}"))
-}
-
 /// Reads the entries that grant something. Types that are not known grant nothing and fail nothing.
 pub fn read(payload: &Map<String, Value>) -> Result<Vec<Entry>, Denial> {
+    entries(payload).map_err(|fault| fault.denial)
+}
+
+/// What [`read`] finds wrong, as `authorization_details[1].operations[0].path`.
+pub fn fault(payload: &Map<String, Value>) -> Option<Fault> {
+    let fault = entries(payload).err()?;
+    Some(Fault { place: member::AUTHORIZATION_DETAILS.to_owned() + &fault.place, ..fault })
+}
+
+/// Where in a verified `token` the mistake is that it is refused for, if it is one of [`read`]'s. Of another
+/// refusal nothing is read again: it may be that of a token which anybody has written.
+pub fn place_of(denial: Denial, token: Presented<'_>) -> Option<String> {
+    let is_ours = denial.reason == Reason::ClaimMalformed
+        && denial.about.is_some_and(|about| {
+            about == member::AUTHORIZATION_DETAILS || names::OF_POLICY.contains(&about)
+        });
+    let token = is_ours.then(|| Jws::read(token).ok())?;
+    let fault = fault(&token?.payload().ok()?)?;
+    (fault.denial == denial).then_some(fault.place)
+}
+
+fn entries(payload: &Map<String, Value>) -> Result<Vec<Entry>, Fault> {
     let Some(details) = payload.get(member::AUTHORIZATION_DETAILS) else { return Ok(Vec::new()) };
-    let Value::Array(details) = details else { return Err(MALFORMED) };
+    let Value::Array(details) = details else { return Err(MALFORMED.into()) };
     if details.len() > MAX_ENTRIES {
-        return Err(MALFORMED);
+        return Err(Fault::from(MALFORMED).in_element(MAX_ENTRIES));
     }
     let mut entries = Vec::new();
     for (index, detail) in details.iter().enumerate() {
-        let Value::Object(detail) = detail else { return Err(MALFORMED) };
-        let Some(Value::String(kind)) = detail.get("type") else { return Err(MALFORMED) };
-        let rule = match kind.as_str() {
-            member::AGENT_OPERATION => Rule::Operations(operations(detail)?),
-            member::AUTHORIZATION_POLICY => Rule::Policy(Policy::read(detail, names::LANGUAGE)?),
-            member::REGO_POLICY => Rule::Policy(Policy::read(detail, names::TYPE)?),
-            _ => continue,
-        };
-        let context = match detail.get("context") {
-            None => None,
-            Some(Value::Object(members)) => Some(members.clone()),
-            Some(_) => return Err(MALFORMED),
-        };
-        entries.push(Entry { index, bounds: Bounds::read(detail)?, rule, context });
+        let entry = Entry::read(index, detail).map_err(|fault| fault.in_element(index))?;
+        entries.extend(entry);
     }
     Ok(entries)
 }
 
 const MALFORMED: Denial = Denial::about(Reason::ClaimMalformed, member::AUTHORIZATION_DETAILS);
 
-fn operations(detail: &Map<String, Value>) -> Result<Box<[Allowed]>, Denial> {
+impl Entry {
+    /// One entry; `None` where its type is not known.
+    fn read(index: usize, detail: &Value) -> Result<Option<Self>, Fault> {
+        let Value::Object(detail) = detail else { return Err(MALFORMED.into()) };
+        let Some(Value::String(kind)) = detail.get("type") else {
+            return Err(Fault::from(MALFORMED).in_member("type"));
+        };
+        let policy = |language| Policy::read(detail, language).map(Rule::Policy).map_err(in_policy);
+        let rule = match kind.as_str() {
+            member::AGENT_OPERATION => Rule::Operations(
+                operations(detail).map_err(|fault| fault.in_member(member::OPERATIONS))?,
+            ),
+            member::AUTHORIZATION_POLICY => policy(names::LANGUAGE)?,
+            member::REGO_POLICY => policy(names::TYPE)?,
+            _ => return Ok(None),
+        };
+        let context = match detail.get("context") {
+            None => None,
+            Some(Value::Object(members)) => Some(members.clone()),
+            Some(_) => return Err(Fault::from(MALFORMED).in_member("context")),
+        };
+        Ok(Some(Self { index, bounds: Bounds::read(detail)?, rule, context }))
+    }
+}
+
+/// Refusals of a policy name its member.
+fn in_policy(denial: Denial) -> Fault {
+    let policy = names::POLICY.snake;
+    match denial.about {
+        Some(member) if member != policy => Fault::from(denial).in_member(member),
+        Some(_) | None => Fault::from(denial),
+    }
+    .in_member(policy)
+}
+
+fn operations(detail: &Map<String, Value>) -> Result<Box<[Allowed]>, Fault> {
     let Some(Value::Array(operations)) = detail.get(member::OPERATIONS) else {
-        return Err(MALFORMED);
+        return Err(MALFORMED.into());
     };
     if operations.len() > MAX_OPERATIONS {
-        return Err(MALFORMED);
+        return Err(Fault::from(MALFORMED).in_element(MAX_OPERATIONS));
     }
-    operations.iter().map(Allowed::read).collect()
+    let numbered = operations.iter().enumerate();
+    numbered
+        .map(|(index, one)| Allowed::read(one).map_err(|fault| fault.in_element(index)))
+        .collect()
 }
 
 impl Allowed {
     /// A member that is not known could be a limit, so it is refused and not ignored.
-    fn read(value: &Value) -> Result<Self, Denial> {
-        let Value::Object(members) = value else { return Err(MALFORMED) };
+    fn read(value: &Value) -> Result<Self, Fault> {
+        let Value::Object(members) = value else { return Err(MALFORMED.into()) };
         let (mut action, mut method, mut path) = (None, None, None);
         let mut arguments = Constraints::default();
         for (name, value) in members {
-            if arguments.read(name, value)? {
+            if arguments.read(name, value).map_err(|fault| fault.in_member(name))? {
                 continue;
             }
-            let Value::String(text) = value else { return Err(MALFORMED) };
+            let malformed = || Fault::from(MALFORMED).in_member(name);
+            let Value::String(text) = value else { return Err(malformed()) };
             match name.as_str() {
                 "action" => action = Some(text.as_str().into()),
                 "method" => {
-                    method = Some(Method::from_bytes(text.as_bytes()).map_err(|_error| MALFORMED)?);
+                    let known = Method::from_bytes(text.as_bytes());
+                    method = Some(known.map_err(|_error| malformed())?);
                 }
-                "path" => path = Some(Pattern::parse(text).map_err(|_error| MALFORMED)?),
-                _ => return Err(MALFORMED),
+                "path" => path = Some(Pattern::parse(text).map_err(|_error| malformed())?),
+                _ => return Err(malformed()),
             }
         }
         let request = match (method, path) {
             (Some(method), Some(path)) => Some((method, path)),
             (None, None) if action.is_some() => None,
-            _ => return Err(MALFORMED),
+            _ => return Err(MALFORMED.into()),
         };
         let constraints = (arguments != constraints::NONE).then(|| Box::new(arguments));
         Ok(Self { action, request, constraints })
@@ -221,7 +225,7 @@ impl Allowed {
 }
 
 impl Bounds {
-    fn read(detail: &Map<String, Value>) -> Result<Self, Denial> {
+    fn read(detail: &Map<String, Value>) -> Result<Self, Fault> {
         Ok(Self {
             actions: strings(detail, member::ACTIONS)?,
             locations: strings(detail, member::LOCATIONS)?,
@@ -244,17 +248,12 @@ impl Bounds {
     }
 }
 
-fn strings(detail: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str>>>, Denial> {
-    match detail.get(name) {
-        None => Ok(None),
-        Some(Value::Array(list)) => list
-            .iter()
-            .map(|value| value.as_str().map(Into::into))
-            .collect::<Option<_>>()
-            .map(Some)
-            .ok_or(MALFORMED),
-        Some(_) => Err(MALFORMED),
-    }
+fn strings(detail: &Map<String, Value>, name: &str) -> Result<Option<Vec<Box<str>>>, Fault> {
+    let Some(list) = detail.get(name) else { return Ok(None) };
+    let texts = list.as_array().and_then(|list| {
+        list.iter().map(|value| value.as_str().map(Into::into)).collect::<Option<_>>()
+    });
+    texts.map(Some).ok_or_else(|| Fault::from(MALFORMED).in_member(name))
 }
 
 /// Whether the URL of the operation is `location` or lies below it, at a `/` (`policy.md`, entry bounds).
@@ -327,45 +326,59 @@ mod tests {
     #[test]
     fn the_place_of_a_mistake_is_found() {
         let fine = r#"{"type":"agent_operation","operations":[{"action":"a"}]}"#;
+        let operations = |json: &str| {
+            format!(
+                r#"[{{"type":"x"}},{{"type":"agent_operation","operations":[{{"action":"a"}},{json}]}}]"#
+            )
+        };
+        let policy = |json: &str| format!(r#"[{{"type":"authorization_policy","policy":{json}}}]"#);
         for (json, place) in [
-            ("7", ", which is not an array"),
-            ("[7]", "[0]"),
-            (r#"[{"type":"x"},{}]"#, "[1]"),
-            (r#"[{"type":"agent_operation"}]"#, "[0]"),
-            (r#"[{"type":"agent_operation","operations":7}]"#, "[0]"),
+            ("7".to_owned(), ""),
+            ("[7]".to_owned(), "[0]"),
+            (r#"[{"type":"x"},{}]"#.to_owned(), "[1].type"),
+            (r#"[{"type":"agent_operation"}]"#.to_owned(), "[0].operations"),
+            (r#"[{"type":"agent_operation","operations":7}]"#.to_owned(), "[0].operations"),
+            (operations("7"), "[1].operations[1]"),
+            (operations(r#"{"path":"/"}"#), "[1].operations[1]"),
+            (operations(r#"{"method":"GET","path":"x"}"#), "[1].operations[1].path"),
+            (operations(r#"{"method":"G T","path":"/x"}"#), "[1].operations[1].method"),
+            (operations(r#"{"action":"a","limit":"5"}"#), "[1].operations[1].limit"),
+            (operations(r#"{"action":"a","a\nb":"5"}"#), "[1].operations[1][\"a\\nb\"]"),
+            (operations(r#"{"action":"a","args":{}}"#), "[1].operations[1].args"),
+            (operations(r#"{"action":"a","args":{"x":7}}"#), "[1].operations[1].args.x"),
+            (operations(r#"{"action":"a","args":{"":{}}}"#), "[1].operations[1].args."),
             (
-                r#"[{"type":"agent_operation","operations":[{"action":"a"},{"path":"/"}]}]"#,
-                "[0].operations[1]",
+                operations(r#"{"action":"a","args":{"x":{"max":5}}}"#),
+                "[1].operations[1].args.x.max",
             ),
             (
-                r#"[{"type":"agent_operation","operations":[{"method":"GET","path":"x"}]}]"#,
-                "[0].operations[0]",
+                operations(r#"{"action":"a","query":{"q":{"pattern":"("}}}"#),
+                "[1].operations[1].query.q.pattern",
             ),
             (
-                r#"[{"type":"agent_operation","operations":[{"action":"a","limit":"5"}]}]"#,
-                "[0].operations[0].limit",
+                operations(r#"{"action":"a","args":{"/x/y":{"minimum":"5"}}}"#),
+                "[1].operations[1].args[\"/x/y\"].minimum",
             ),
             (
-                r#"[{"type":"agent_operation","operations":[{"action":"a","args":{"x":{"max":5}}}]}]"#,
-                "[0].operations[0].args",
-            ),
-            (
-                r#"[{"type":"agent_operation","operations":[{"action":"a"}],"locations":7}]"#,
+                r#"[{"type":"agent_operation","operations":[],"locations":[7]}]"#.to_owned(),
                 "[0].locations",
             ),
-            (r#"[{"type":"authorization_policy","policy":7}]"#, "[0]"),
+            (policy("7"), "[0].policy"),
+            (policy(r#"{"language":"rego"}"#), "[0].policy"),
+            (policy(r#"{"language":"rego","content":7}"#), "[0].policy.content"),
             (
-                r#"[{"type":"authorization_policy","policy":{"language":"rego","content":"x"},"context":7}]"#,
-                "[0].context",
+                policy(r#"{"language":"rego","content":"x","entry_point":"a b"}"#),
+                "[0].policy.entry_point",
             ),
+            (policy(r#"{"language":"rego","content":"x"},"context":7"#), "[0].context"),
+            (format!("[{}]", vec![fine; MAX_ENTRIES + 1].join(",")), "[32]"),
         ] {
             let payload = serde_json::from_str(&format!(r#"{{"authorization_details":{json}}}"#));
-            let told = fault(&payload.unwrap());
-            assert_eq!(told, Some(format!("authorization_details{place}")), "{json}");
+            let payload = payload.unwrap();
+            let told = fault(&payload).unwrap();
+            assert_eq!(told.place, format!("authorization_details{place}"), "{json}");
+            assert_eq!(read(&payload), Err(told.denial), "{json}");
         }
-        let many = format!("[{}]", vec![fine; MAX_ENTRIES + 1].join(","));
-        let payload = serde_json::from_str(&format!(r#"{{"authorization_details":{many}}}"#));
-        assert!(fault(&payload.unwrap()).unwrap().contains("more than"));
         let payload = serde_json::from_str(&format!(r#"{{"authorization_details":[{fine}]}}"#));
         assert_eq!(fault(&payload.unwrap()), None);
     }

@@ -13,6 +13,7 @@ pub mod details;
 pub mod dpop;
 pub mod evidence;
 pub mod extract;
+pub mod fault;
 pub mod feed;
 pub mod grant;
 pub mod hash;

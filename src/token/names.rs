@@ -76,6 +76,17 @@ names! {
     WORKLOAD_IDENTITY = "workload_identity" | "workloadIdentity";
 }
 
+/// The members by which refusals of a policy that a token carries are called.
+pub const OF_POLICY: [&str; 7] = [
+    CONTENT.snake,
+    ENTRY_POINT.snake,
+    HASH.snake,
+    LANGUAGE.snake,
+    POLICY.snake,
+    TYPE.snake,
+    URI.snake,
+];
+
 impl Name {
     /// The refusal of a member that is not what it must be.
     pub const fn malformed(self) -> Denial {

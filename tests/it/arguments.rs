@@ -418,7 +418,13 @@ fn explain_names_the_argument_that_is_not_granted_and_what_it_must_be() {
     let wrong =
         granting(&gate, &json!({"action": "create_order", "args": {"amount": {"most": 5}}}));
     let told = explained(&wrong, r#"{"amount":51}"#);
-    assert!(told.contains("claim `authorization_details[0].operations[0].args`"), "{told}");
+    let place = "authorization_details[0].operations[0].args.amount.most";
+    assert!(told.contains(&format!("claim `{place}` of the token")), "{told}");
+    let response = gate.get("/shop/products/42", &wrong);
+    assert!(response.status == 401 && !response.everything().contains("operations[0]"));
+    let record = gate.decision(&response.decision_id());
+    assert_eq!((&record["reason"], &record["place"]), (&json!("claim_malformed"), &json!(place)));
+    echo.assert_untouched("a malformed token");
 }
 
 #[test]

@@ -273,6 +273,49 @@ fn a_large_public_api_loads_and_every_operation_is_found() {
 }
 
 #[test]
+fn a_path_that_two_operations_claim_is_refused_and_explain_says_why() {
+    let echo = Echo::start();
+    let document = r"
+openapi: 3.1.0
+info: { title: shop, version: '1' }
+paths:
+  /{kind}/recent:
+    get: { operationId: recent }
+    parameters: [{ name: kind, in: path, required: true, schema: { type: string } }]
+  /orders/{id}:
+    get: { operationId: readOrder }
+    delete: { operationId: deleteOrder }
+    parameters: [{ name: id, in: path, required: true, schema: { type: string } }]
+";
+    let mut setup = with_document(&echo, document);
+    setup.resource += "\nopenapi_conflicts = \"deny\"";
+    let gate = setup.start();
+    let names = ["recent", "readOrder", "deleteOrder"].map(|name| json!({"action": name}));
+    let token = granting(&gate, &json!(names));
+    let bearer = format!("Bearer {token}");
+    let send = |line: &str| {
+        let (method, path) = line.split_once(' ').unwrap();
+        gate.send(request(method, path, &[("Authorization", &bearer)], ""))
+    };
+    let response = send("GET /shop/orders/recent");
+    assert_eq!(response.status, 404, "{}", response.everything());
+    let record = gate.decision(&response.decision_id());
+    assert_eq!((&record["reason"], &record["about"]), (&json!("no_route"), &json!("disputed")));
+    echo.assert_untouched("a disputed path");
+    for line in ["GET /shop/orders/7", "GET /shop/carts/recent", "DELETE /shop/orders/recent"] {
+        assert_eq!(send(line).status, 200, "{line}");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+        .args(["explain", "-c", "opgate.toml", "--request", "GET /shop/orders/recent"])
+        .args(["--token", &token])
+        .current_dir(gate.setup.dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("more than one operation of the document claims it"), "{told}");
+}
+
+#[test]
 fn a_cap_counts_the_actions_of_a_document() {
     let echo = Echo::start();
     let mut setup = with_document(&echo, SHOP);
@@ -341,7 +384,7 @@ fn calls_to_a_large_public_api_are_explained() {
         ("GET /shop/repos/a/b/issues/seven", Some("no_route"), Some("request")),
         ("DELETE /shop/repos/a/b/issues/7", Some("method_not_allowed"), Some("request")),
         // Two operations claim it, and neither has it.
-        ("GET /shop/user/codespaces/secrets/machines", Some("method_not_allowed"), Some("request")),
+        ("GET /shop/user/codespaces/secrets/machines", Some("no_route"), Some("request")),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
             .args(["explain", "-c", "opgate.toml", "--json", "--token", &token])

@@ -29,6 +29,8 @@ pub struct Decision<'a> {
     pub trace: Option<Trace<'a>>,
     /// Why the call is refused; `None` when it is allowed.
     pub refusal: Option<Denial>,
+    /// Where in a claim the mistake is that the token is refused for, as far as it is known.
+    pub place: Option<&'a str>,
     /// What somebody should look at it for: it was let through, or refused because of it.
     pub alert: Option<&'static str>,
     /// Whether the call is forwarded whatever is decided (`mode = "observe"`).
@@ -187,6 +189,9 @@ impl Decision<'_> {
         to.word("reason", self.refusal.map_or("granted", |denial| denial.reason.code()));
         if let Some(about) = self.refusal.and_then(|denial| denial.about) {
             to.word("about", about);
+        }
+        if let Some(place) = self.place {
+            to.text_within(MAX_UNVERIFIED, "place", place);
         }
         if let Some(alert) = self.alert {
             to.word("alert", alert);

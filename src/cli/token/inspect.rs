@@ -234,8 +234,8 @@ fn oddities(jws: &Jws<'_>, payload: &Map<String, Value>) -> Vec<String> {
             odd.push(format!("it has no `{claim}`"));
         }
     }
-    if let Some(place) = details::fault(payload) {
-        odd.push(format!("`{place}` is nothing that such an entry may hold"));
+    if let Some(fault) = details::fault(payload) {
+        odd.push(format!("`{}` is missing, or not as it must be", output::escaped(&fault.place)));
     }
     if payload.contains_key(member::DELEGATION_CHAIN_REF) {
         odd.push("it refers to a delegation chain that it does not carry".to_owned());

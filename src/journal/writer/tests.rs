@@ -29,6 +29,7 @@ fn decision(id: &str) -> Decision<'_> {
         id,
         trace: None,
         refusal: None,
+        place: None,
         alert: None,
         evidence: None,
         bond: None,

@@ -72,6 +72,7 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         id: any,
         trace: Some(Trace { id: any, span: any, parent: Some(any) }),
         refusal: None,
+        place: None,
         alert: None,
         observed: false,
         kept: Kept::Sync,
