@@ -44,9 +44,15 @@ pub enum BuildError {
 impl Snapshot {
     /// Compiles the operations and routes of `config`.
     pub fn build(config: Arc<Config>) -> Result<Self, BuildError> {
-        let resources: Vec<_> =
-            config.resources.iter().map(resource).collect::<Result<_, BuildError>>()?;
-        let registry = config.policies.directory.as_deref().map(policies::registry).transpose()?;
+        let mut faults = Vec::new();
+        let resources: Vec<_> = config
+            .resources
+            .iter()
+            .map(|one| resource(one, &mut faults))
+            .collect::<Result<_, BuildError>>()?;
+        let directory = config.policies.directory.as_deref();
+        let registry = directory.map(|directory| policies::registry(directory, &mut faults));
+        policies::none_of(faults)?;
         let methods = resources.iter().flat_map(|resource| resource.catalog.methods().cloned());
         let (directories, prompt_issuers) = signatories(&config);
         let world = World {
@@ -112,7 +118,10 @@ fn routes(config: &Config) -> Routes {
     routes
 }
 
-fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
+fn resource(
+    resource: &config::Resource,
+    faults: &mut Vec<PolicyError>,
+) -> Result<Resource, BuildError> {
     let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
     let entry = |rule: &config::OperationRule| Entry {
         action: action(rule),
@@ -137,7 +146,13 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         }
     }
     let (overlay, confirm) = overlays(resource, &catalog).map_err(failed)?;
-    let local = resource.local_policies.iter().map(policies::local);
+    let mut local_policies = Vec::new();
+    for one in &resource.local_policies {
+        match policies::local(one) {
+            Ok(policy) => local_policies.push(policy),
+            Err(fault) => faults.push(fault),
+        }
+    }
     Ok(Resource {
         id: resource.id.clone(),
         overlay,
@@ -161,7 +176,7 @@ fn resource(resource: &config::Resource) -> Result<Resource, BuildError> {
         dpop_nonce: resource.dpop_nonce,
         caps: resource.caps.clone(),
         exposed: resource.exposed.clone(),
-        local_policies: local.collect::<Result<_, _>>()?,
+        local_policies,
     })
 }
 

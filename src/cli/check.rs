@@ -10,7 +10,7 @@ use super::{Outcome, serve};
 use crate::config::{self, Authorization, Config, Mode, OperationRule, Resource};
 use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
-use crate::state::{Snapshot, policies};
+use crate::state::policies;
 
 /// `opgate check`
 #[derive(Debug, clap::Args)]
@@ -29,12 +29,11 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
         Ok(config) => Arc::new(config),
         Err(problems) => return unusable(args, &problems.to_string()),
     };
-    let snapshot = match build(&config) {
-        Ok(snapshot) => snapshot,
-        Err(error) => return unusable(args, &format!("{}: {error:#}", args.config.display())),
-    };
+    if let Err(error) = build(&config) {
+        return unusable(args, &format!("{}: {error:#}", args.config.display()));
+    }
     let mut warnings: Vec<_> = config.warnings.iter().map(ToString::to_string).collect();
-    warnings.extend(policies::never_admitted(&snapshot.world.registry, &config));
+    warnings.extend(policies::never_admitted(&config));
     output::print(&if args.json {
         as_json(&config, &warnings)
     } else {
@@ -44,10 +43,10 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<Outcome> {
 }
 
 /// Everything that `serve` builds before it listens, but for what is fetched from elsewhere.
-fn build(config: &Arc<Config>) -> anyhow::Result<Snapshot> {
-    let (snapshot, _upstreams) = Serving::try_build(config, &serve::environment)?;
+fn build(config: &Arc<Config>) -> anyhow::Result<()> {
+    Serving::try_build(config, &serve::environment)?;
     config.gate.tls.clone().map(Tls::load).transpose()?;
-    Ok(snapshot)
+    Ok(())
 }
 
 fn unusable(args: &CheckArgs, problems: &str) -> anyhow::Result<Outcome> {

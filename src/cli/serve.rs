@@ -251,6 +251,7 @@ impl Engine {
     async fn reload(&self) -> Result<ReloadReport, String> {
         let _one_at_a_time = self.reloading.lock().await;
         let done = self.replace().await;
+        self.lasting.metrics.reloaded(done.is_ok());
         let mut reloaded = self.reloaded();
         *reloaded = (done.is_ok(), if done.is_ok() { clock::now() } else { reloaded.1 });
         drop(reloaded);

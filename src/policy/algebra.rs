@@ -58,6 +58,20 @@ pub enum Basis {
     Scopes,
 }
 
+impl Demand<'_> {
+    /// Whether the operator lets `grant` come so far that what it says counts.
+    fn check(&self, grant: &Grant) -> Result<(), Denial> {
+        if self.denied {
+            return Err(Reason::OverlayDenied.into());
+        }
+        let mut required = self.resource_scopes.iter().chain(self.operation_scopes);
+        if !required.all(|scope| grant.has_scope(scope)) {
+            return Err(Denial::about(Reason::ScopeMissing, "scope"));
+        }
+        grant.authentication().check(self.authentication, grant.issuer().leeway, self.now)
+    }
+}
+
 /// The carrier of the operator's own policies.
 pub const LOCAL: &str = "local_policy";
 
@@ -102,14 +116,7 @@ pub fn decide<A: Ask>(
     operation: &Operation<'_>,
     policies: &mut A,
 ) -> Result<Basis, A::Stop> {
-    if demand.denied {
-        return Err(Denial::from(Reason::OverlayDenied).into());
-    }
-    let mut required = demand.resource_scopes.iter().chain(demand.operation_scopes);
-    if !required.all(|scope| grant.has_scope(scope)) {
-        return Err(Denial::about(Reason::ScopeMissing, "scope").into());
-    }
-    grant.authentication().check(demand.authentication, grant.issuer().leeway, demand.now)?;
+    demand.check(grant)?;
     check_number(demand, grant, operation)?;
     let named = grant.boundaries().iter().map(Asked::Boundary);
     for asked in named.chain((0..demand.local_policies).map(Asked::Local)) {
@@ -153,7 +160,6 @@ pub fn judges_body(grant: &Grant, operation: &Operation<'_>) -> bool {
 /// Whether the token has anything to say about `operation`, whatever its arguments are: whoever has no
 /// right to it does not learn from a refusal what arguments it takes.
 pub fn concerns(demand: &Demand<'_>, grant: &Grant, operation: &Operation<'_>) -> bool {
-    let mut required = demand.resource_scopes.iter().chain(demand.operation_scopes);
     let names = |entry: &Entry| match &entry.rule {
         Rule::Operations(allowed) => allowed.iter().any(|one| one.names(operation)),
         Rule::Policy(_) => true,
@@ -162,7 +168,7 @@ pub fn concerns(demand: &Demand<'_>, grant: &Grant, operation: &Operation<'_>) -
         [] => demand.scopes_suffice || !grant.boundaries().is_empty(),
         entries => entries.iter().any(|entry| entry.bounds.hold(operation) && names(entry)),
     };
-    !demand.denied && is_said && required.all(|scope| grant.has_scope(scope))
+    is_said && demand.check(grant).is_ok()
 }
 
 /// First true → allow; none true and some failed → the failure; else not allowed.

@@ -33,17 +33,6 @@ impl Registry {
         of(Some(issuer)).or_else(|| of(None))
     }
 
-    /// Every policy with its name, in the order of the names.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &Record)> {
-        let mut all: Vec<_> = self
-            .named
-            .iter()
-            .flat_map(|(id, entries)| entries.iter().map(move |(_, record)| (&**id, &**record)))
-            .collect();
-        all.sort_unstable_by_key(|(id, _)| *id);
-        all.into_iter()
-    }
-
     /// The policy whose text has this SHA-256.
     pub fn with_digest(&self, sha256: &[u8]) -> Option<&Arc<Record>> {
         self.digests.get(sha256)

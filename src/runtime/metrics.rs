@@ -77,6 +77,7 @@ impl Metrics {
             policy_seconds: Histogram::new(POLICY_SECONDS),
             policies: Mutex::default(),
             alerts: Mutex::default(),
+            reloads: Mutex::default(),
             gauges: Mutex::default(),
         }))
     }
@@ -122,6 +123,12 @@ impl Metrics {
     /// A record was flagged for somebody to look at.
     pub fn alerted(&self, alert: &'static str) {
         lock(&self.0.alerts).entry(alert).or_default().inc();
+    }
+
+    /// The configuration was to be put into force anew, and was or was not.
+    pub fn reloaded(&self, is_done: bool) {
+        let result = if is_done { "done" } else { "failed" };
+        lock(&self.0.reloads).entry(result).or_default().inc();
     }
 
     /// A value that is read at each scrape. A gauge of the same name is replaced.
@@ -171,6 +178,7 @@ struct Inner {
     policy_seconds: Histogram,
     policies: Mutex<BTreeMap<PolicyAsked, Counter>>,
     alerts: Mutex<BTreeMap<&'static str, Counter>>,
+    reloads: Mutex<BTreeMap<&'static str, Counter>>,
     gauges: Mutex<BTreeMap<&'static str, Arc<Gauge>>>,
 }
 
@@ -272,6 +280,23 @@ impl Collector for Metrics {
     }
 }
 
+/// A counter for each value of one label.
+fn encode_by(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    counters: &Mutex<BTreeMap<&'static str, Counter>>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (value, counter) in lock(counters).iter() {
+        family
+            .encode_family(&[(label, *value)])?
+            .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
+    }
+    Ok(())
+}
+
 impl Metrics {
     fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let resources: Vec<(String, Arc<Counts>)> = {
@@ -317,14 +342,9 @@ impl Metrics {
                 .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
         }
         let help = "Records that were flagged for somebody to look at, by why.";
-        let mut family =
-            encoder.encode_descriptor("opgate_alerts", help, None, MetricType::Counter)?;
-        for (alert, counter) in lock(&self.0.alerts).iter() {
-            family
-                .encode_family(&[("alert", *alert)])?
-                .encode_counter::<[(&str, &str); 0], _, u64>(&counter.get(), None)?;
-        }
-        Ok(())
+        encode_by(encoder, "opgate_alerts", help, "alert", &self.0.alerts)?;
+        let help = "Reloads of the configuration, by whether it was put into force.";
+        encode_by(encoder, "opgate_reloads", help, "result", &self.0.reloads)
     }
 
     fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

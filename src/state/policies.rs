@@ -101,15 +101,16 @@ pub fn data(path: &Path) -> Result<Data, PolicyError> {
 }
 
 /// Reads the policies that tokens may name. They are compiled when a token names them: as the issuer of
-/// that token may have them written.
-pub(super) fn registry(directory: &Path) -> Result<Registry, PolicyError> {
-    let files = config::policies::files(directory)
-        .map_err(|source| PolicyError::Io { path: directory.to_owned(), source })?;
-    if files.len() > MAX_FILES {
-        let why = "there are more than 10000 policies in it";
-        return Err(PolicyError::NotAPolicy { path: directory.to_owned(), why });
-    }
-    let (mut registry, mut faults) = (Registry::default(), Vec::new());
+/// that token may have them written. What cannot be used joins `faults`.
+pub(super) fn registry(directory: &Path, faults: &mut Vec<PolicyError>) -> Registry {
+    let mut registry = Registry::default();
+    let files = match listed(directory) {
+        Ok(files) => files,
+        Err(fault) => {
+            faults.push(fault);
+            return registry;
+        }
+    };
     for path in files {
         match registered(&path) {
             Ok((id, record)) => {
@@ -119,8 +120,23 @@ pub(super) fn registry(directory: &Path) -> Result<Registry, PolicyError> {
             Err(fault) => faults.push(fault),
         }
     }
+    registry
+}
+
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, PolicyError> {
+    let files = config::policies::files(directory)
+        .map_err(|source| PolicyError::Io { path: directory.to_owned(), source })?;
+    if files.len() > MAX_FILES {
+        let why = "there are more than 10000 policies in it";
+        return Err(PolicyError::NotAPolicy { path: directory.to_owned(), why });
+    }
+    Ok(files)
+}
+
+/// All that is wrong, as one.
+pub(super) fn none_of(mut faults: Vec<PolicyError>) -> Result<(), PolicyError> {
     match faults.len() {
-        0 => Ok(registry),
+        0 => Ok(()),
         1 => Err(faults.remove(0)),
         _ => Err(PolicyError::Several { all: faults }),
     }
@@ -144,17 +160,29 @@ fn registered(path: &Path) -> Result<(Box<str>, Record), PolicyError> {
     Ok((id, Record { language, ..record }))
 }
 
-/// The policies of `registry` that are refused whatever issuer's token names them, each with the reason.
-pub fn never_admitted(registry: &Registry, config: &config::Config) -> Vec<String> {
+/// The files of the directory with policies that are refused whatever token names them, each with the reason.
+pub fn never_admitted(config: &config::Config) -> Vec<String> {
+    let directory = config.policies.directory.as_deref();
+    let files = directory.and_then(|directory| config::policies::files(directory).ok());
     let mut found = Vec::new();
-    for (id, record) in registry.all() {
-        let refusals = config.issuers.iter().map(|issuer| refusal(record, &issuer.trust));
-        let refusals: Option<Vec<String>> = refusals.collect();
-        if let Some(why) = refusals.as_ref().and_then(|all| all.first()) {
-            found.push(format!("the policy `{id}` is refused whatever token names it: {why}"));
+    for path in files.into_iter().flatten() {
+        let refused = registered(&path).ok().and_then(|(_, record)| never(&record, config));
+        if let Some(why) = refused {
+            found.push(format!("`{}` is refused whatever token names it: {why}", path.display()));
         }
     }
     found
+}
+
+/// Why no issuer's tokens can use a policy.
+fn never(record: &Record, config: &config::Config) -> Option<String> {
+    let issuers = config.issuers.iter().map(|issuer| &issuer.trust);
+    let own = record.issuer.as_deref();
+    let mut why = own.map(|own| format!("no `[[issuer]]` is called `{own}`"));
+    for issuer in issuers.filter(|issuer| own.is_none_or(|own| own == &*issuer.id)) {
+        why = Some(refusal(record, issuer)?);
+    }
+    why
 }
 
 /// Why a policy is not asked where a token of `issuer` names it.

@@ -3,13 +3,14 @@
 //! are combined, nothing allows what the operator denies or any hop forbids.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
-use crate::support::chain::{agent, record, sign};
+use crate::support::chain::{agent, evidence, record, sign};
 use crate::support::gate::ISSUER;
 use crate::support::{Echo, Gate, Key, Setup, Token, request};
 
@@ -41,6 +42,10 @@ enum Entry {
 #[derive(Clone, Debug)]
 struct Combination {
     is_denied: bool,
+    /// Whether the operator wants the person's confirmation for what is called.
+    is_grave: bool,
+    /// How many seconds ago the person confirmed, if at all.
+    confirmed: Option<i64>,
     scope: Option<&'static str>,
     is_working: bool,
     entries: Vec<Entry>,
@@ -51,9 +56,7 @@ struct Combination {
     hops: Vec<Option<usize>>,
 }
 
-fn combination() -> impl Strategy<Value = Combination> {
-    // Mostly a yes, or hardly any combination would allow.
-    let said = || prop_oneof![3 => 0..2_usize, 1 => 0..SAID.len()];
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let any = || 0..SAID.len();
     let entry = prop_oneof![
         Just(Entry::Listed),
@@ -61,23 +64,38 @@ fn combination() -> impl Strategy<Value = Combination> {
         any().prop_map(Entry::Policy),
         any().prop_map(Entry::PolicyElsewhere),
     ];
-    (
-        prop::bool::weighted(0.1),
-        prop_oneof![6 => Just(Some("shop")), 1 => Just(Some("shopping other")), 1 => Just(None)],
-        prop::bool::weighted(0.9),
-        prop::collection::vec(entry, 0..4),
-        prop::collection::vec(said(), 0..3),
-        prop::option::of(said()),
-        prop::collection::vec(prop::option::of(said()), 0..4),
-    )
-        .prop_map(|(is_denied, scope, is_working, entries, refs, registered, hops)| {
-            Combination { is_denied, scope, is_working, entries, refs, registered, hops }
-        })
+    prop::collection::vec(entry, 0..4)
 }
+
+/// Mostly a yes, or hardly any combination would allow.
+fn said() -> impl Strategy<Value = usize> {
+    prop_oneof![3 => 0..2_usize, 1 => 0..SAID.len()]
+}
+
+prop_compose! {
+    fn combination()(
+        is_denied in prop::bool::weighted(0.1),
+        is_grave in any::<bool>(),
+        confirmed in prop_oneof![2 => Just(Some(5)), 1 => Just(Some(400)), 1 => Just(None)],
+        scope in prop_oneof![6 => Just(Some("shop")), 1 => Just(Some("shopping other")), 1 => Just(None)],
+        is_working in prop::bool::weighted(0.9),
+        entries in entries(),
+        refs in prop::collection::vec(said(), 0..3),
+        registered in prop::option::of(said()),
+        hops in prop::collection::vec(prop::option::of(said()), 0..4),
+    ) -> Combination {
+        Combination { is_denied, is_grave, confirmed, scope, is_working, entries, refs, registered, hops }
+    }
+}
+
+/// The number of the next evidence: each is of one token.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The algebra of §3.
 fn is_allowed(combination: &Combination) -> bool {
-    let Combination { is_denied, scope, is_working, entries, refs, registered, hops } = combination;
+    let Combination {
+        is_denied, is_grave, scope, is_working, entries, refs, registered, hops, ..
+    } = combination;
     let yes = |said: &usize| SAID[*said].1;
     let delegated: Vec<usize> = hops.iter().flatten().copied().collect();
     let bounds: Vec<usize> = refs.iter().chain(registered).chain(&delegated).copied().collect();
@@ -89,6 +107,7 @@ fn is_allowed(combination: &Combination) -> bool {
     !is_denied
         && *scope == Some("shop")
         && *is_working
+        && (!is_grave || combination.confirmed == Some(5))
         && bounds.iter().all(yes)
         && if entries.is_empty() { !bounds.is_empty() } else { entries.iter().any(grants) }
 }
@@ -114,8 +133,12 @@ fn entry(entry: Entry) -> Value {
 }
 
 fn token(combination: &Combination, key: &Key) -> String {
-    let Combination { scope, entries, refs, registered, hops, .. } = combination;
+    let Combination { confirmed, scope, entries, refs, registered, hops, .. } = combination;
     let mut token = Token::new().without("authorization_details");
+    let id = format!("urn:uuid:{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    if let Some(ago) = confirmed {
+        token = token.claim("evidence", evidence(&id, "button_click", *ago, key));
+    }
     if let Some(scope) = scope {
         token = token.claim("scope", *scope);
     }
@@ -140,8 +163,11 @@ fn token(combination: &Combination, key: &Key) -> String {
             let mut record = record(n, ISSUER, key);
             if let Some(said) = said {
                 record["delegated_policy"] = json!({"language": "rego", "content": SAID[*said].0});
-                sign(&mut record, key);
             }
+            if confirmed.is_some() {
+                record["root_evidence_ref"] = json!(id);
+            }
+            sign(&mut record, key);
             record
         };
         let chain: Vec<Value> = hops.iter().enumerate().map(hop).rev().collect();
@@ -166,6 +192,7 @@ fn start(echo: &Echo) -> Gate {
                       policy_headers = [\"x-reason\"]\n"
         .to_owned();
     setup.operations += "[[resource.deny]]\npath = \"/any/secret/**\"\n\
+                         [[resource.confirm]]\npath = \"/any/*/grave\"\n\
                          [[resource.local_policy]]\nfile = \"office.rego\"\n";
     setup.more = "\n[policies]\ndirectory = \"named\"\n".to_owned();
     setup.start()
@@ -176,7 +203,7 @@ fn pol_014_022_028_no_combination_of_carriers_allows_what_anything_forbids() {
     let echo = Echo::start();
     let gate = start(&echo);
     let mut runner = TestRunner::new(Config {
-        cases: 160,
+        cases: 200,
         failure_persistence: None,
         max_shrink_iters: 200,
         ..Config::default()
@@ -188,8 +215,10 @@ fn pol_014_022_028_no_combination_of_carriers_allows_what_anything_forbids() {
         let bearer = format!("Bearer {}", token(&combination, &gate.setup.key));
         let reason = if combination.is_working { "work" } else { "play" };
         let lines = [("Authorization", bearer.as_str()), ("X-Reason", reason)];
-        let target = if combination.is_denied { "/shop/any/secret/1" } else { "/shop/any/1" };
-        let response = gate.send(request("GET", target, &lines, ""));
+        let place = if combination.is_denied { "secret" } else { "1" };
+        let what = if combination.is_grave { "grave" } else { "light" };
+        let target = format!("/shop/any/{place}/{what}");
+        let response = gate.send(request("GET", &target, &lines, ""));
         let expected = is_allowed(&combination);
         prop_assert_eq!(response.status == 200, expected, "{}", response.everything());
         prop_assert!(matches!(response.status, 200 | 403 | 500), "{}", response.everything());

@@ -373,22 +373,28 @@ fn check_tells_every_bad_file_of_the_directory_and_every_text_that_no_token_coul
         "named/alfa.json",
         &json!({"policy_id": "alfa", "language": "alfa", "source": "x"}).to_string(),
     );
+    let stranger = json!({"policy_id": "s", "issuer": "https://x.test", "source": ALLOW});
+    setup.write("named/stranger.json", &stranger.to_string());
     let (code, told) = setup.check();
     assert_eq!(code, Some(0), "{told}");
     for part in [
-        "the policy `alfa` is refused whatever token names it: `alfa` is not among",
-        "the policy `loop` is refused whatever token names it: ",
+        "/named/alfa.json` is refused whatever token names it: `alfa` is not among",
+        "/named/loop.rego` is refused whatever token names it: line 2",
+        "/named/stranger.json` is refused whatever token names it: no `[[issuer]]` is called `https://x.test`",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    assert!(!told.contains("`fine`"), "{told}");
+    assert!(!told.contains("fine.rego"), "{told}");
     setup.write("named/empty.rego", "");
     setup.write("named/broken.json", "{");
+    for own in ["one", "two"] {
+        setup.write(&format!("{own}.rego"), "package a\nallow if allow");
+        setup.operations += &format!("\n[[resource.local_policy]]\nfile = \"{own}.rego\"\n");
+    }
     let (code, told) = setup.check();
-    assert!(
-        code == Some(2) && told.contains("empty.rego") && told.contains("broken.json"),
-        "{told}"
-    );
+    for file in ["empty.rego", "broken.json", "one.rego", "two.rego"] {
+        assert!(code == Some(2) && told.contains(file), "{file}: {told}");
+    }
 }
 
 #[test]

@@ -57,12 +57,15 @@ fn a_broken_configuration_changes_nothing_and_says_so() {
     eventually("the metric", || {
         metrics(&gate).contains("opgate_config_last_reload_successful 0").then_some(())
     });
+    assert!(metrics(&gate).contains("opgate_reloads_total{result=\"failed\"} "));
+    assert!(!metrics(&gate).contains("opgate_reloads_total{result=\"done\"} "));
     gate.rewrite(|setup| setup.resource = String::new());
     gate.signal("HUP");
     eventually("the new configuration", || {
         metrics(&gate).contains("opgate_config_last_reload_successful 1").then_some(())
     });
     assert!(metrics(&gate).contains("opgate_config_last_reload_success_timestamp_seconds 1"));
+    assert!(metrics(&gate).contains("opgate_reloads_total{result=\"done\"} "));
 }
 
 #[test]

@@ -172,6 +172,33 @@ fn who_has_no_right_to_an_operation_does_not_learn_its_arguments() {
 }
 
 #[test]
+fn who_may_not_come_so_far_does_not_learn_the_arguments_either() {
+    let echo = Echo::start();
+    let mut setup = setup(&echo, SHOP, true);
+    setup.resource += "\nscopes = [\"shop\"]\nacr_values = [\"gold\"]";
+    setup.operations = "[[resource.deny]]\nmethod = \"PUT\"\npath = \"/**\"\n".to_owned();
+    let gate = setup.start();
+    let names = ["createOrder", "changeOrder"].map(|name| json!({"action": name}));
+    let details = json!([{"type": "agent_operation", "operations": names}]);
+    let token = |scope: &str, acr: &str| {
+        let token = Token::new().claim("authorization_details", details.clone());
+        token.claim("scope", scope).claim("acr", acr).sign(&gate.setup.key)
+    };
+    let wrong = r#"{"amount":"5"}"#;
+    for (line, token, status, error) in [
+        ("POST /orders", token("other", "gold"), 403, "insufficient_scope"),
+        ("POST /orders", token("shop", "tin"), 401, "insufficient_user_authentication"),
+        ("PUT /orders/7", token("shop", "gold"), 403, "insufficient_authorization"),
+        ("POST /orders", token("shop", "gold"), 400, "bad_request"),
+    ] {
+        let response = call(&gate, &token, line, JSON, wrong);
+        assert_eq!((response.status, response.error().as_str()), (status, error), "{line}");
+        assert_eq!(response.everything().contains("pointer"), status == 400);
+    }
+    echo.assert_untouched("wrong arguments");
+}
+
+#[test]
 fn where_json_is_validated_nothing_else_is_taken() {
     let echo = Echo::start();
     let gate = setup(&echo, SHOP, true).start();
