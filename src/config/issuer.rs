@@ -8,9 +8,8 @@ use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
-use super::{IssuerConfig, KeySource, policies};
+use super::{IssuerConfig, KeySource, KeyTerms, policies};
 use crate::token::delegation::presenter::MAX_BEARER_LIFETIME;
-use crate::token::keys::MAX_KEYS;
 use crate::token::trust::{Algorithm, Countersigned, Delegations, Issuer, Profile};
 
 /// `None` where one is wrong.
@@ -79,8 +78,8 @@ fn issuer(section: &Section<'_>, seen: &mut Seen, into: &mut Reading<'_>) -> Opt
     };
     let refresh = section.duration("refresh");
     let trust = Arc::new(trust);
-    let most_keys = MAX_KEYS;
-    Some(IssuerConfig { trust, keys, most_keys, refresh, binding_service, ca, liveness, policies })
+    let key_terms = KeyTerms::OWN;
+    Some(IssuerConfig { trust, keys, key_terms, refresh, binding_service, ca, liveness, policies })
 }
 
 fn texts(section: &Section<'_>, key: &str) -> Vec<Box<str>> {
@@ -255,20 +254,26 @@ fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
 }
 
 pub(super) fn keys(section: &Section<'_>, into: &mut Reading<'_>) -> KeySource {
-    let file = into.file(section, "jwks_file");
-    let url = into.one(section, "jwks_uri", |text| {
+    source(section, ["jwks_file", "jwks_uri"], "keys come", into).unwrap_or(KeySource::Discovery)
+}
+
+/// The file or the URL that one of two keys names; `None` where neither does. `come` says what of it.
+pub(super) fn source(
+    section: &Section<'_>,
+    [of_file, of_uri]: [&str; 2],
+    come: &str,
+    into: &mut Reading<'_>,
+) -> Option<KeySource> {
+    let file = into.file(section, of_file);
+    let url = into.one(section, of_uri, |text| {
         secured(text, Harm::Keys)?;
         uri(text)
     });
-    if section.has("jwks_file") && section.has("jwks_uri") {
-        let place = section.place_of("jwks_uri");
-        into.problems.add(&place, "keys come from `jwks_file` or from `jwks_uri`, not from both");
+    if section.has(of_file) && section.has(of_uri) {
+        let message = format!("{come} from `{of_file}` or from `{of_uri}`, not from both");
+        into.problems.add(&section.place_of(of_uri), message);
     }
-    match (file, url) {
-        (Some(path), _) => KeySource::File(path),
-        (None, Some(url)) => KeySource::Url(url),
-        (None, None) => KeySource::Discovery,
-    }
+    file.map(KeySource::File).or_else(|| url.map(KeySource::Url))
 }
 
 /// What somebody on the way to a URL could do if it were not `https`.

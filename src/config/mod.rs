@@ -49,6 +49,7 @@ use crate::operation::contract::Contract;
 use crate::policy::input::Exposed;
 use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
+use crate::token::keys::MAX_KEYS;
 use crate::token::trust::{Algorithm, Issuer};
 
 /// A duration as the file writes it: `250ms`, `30s`, `5m`, `24h`, `7d`.
@@ -270,8 +271,8 @@ pub struct IssuerConfig {
     pub trust: Arc<Issuer>,
     /// `jwks_file`, `jwks_uri`, or neither: metadata of the issuer.
     pub keys: KeySource,
-    /// The most keys that it may have.
-    pub most_keys: usize,
+    /// Which of them count.
+    pub key_terms: KeyTerms,
     /// `refresh`: how often the keys are obtained anew; a removed key stops working within this time.
     pub refresh: Duration,
     /// `binding_service`: where it is asked which workload an agent is bound to.
@@ -282,6 +283,20 @@ pub struct IssuerConfig {
     pub liveness: LivenessConfig,
     /// `[issuer.policies]`: where the policies that its tokens name are asked for.
     pub policies: PolicySource,
+}
+
+/// Which keys of a key set count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyTerms {
+    /// The most that there may be.
+    pub most: usize,
+    /// `bundle_file`, `bundle_uri`: where the authorities are whose certificates the keys must come with.
+    pub bundle: Option<KeySource>,
+}
+
+impl KeyTerms {
+    /// Those of whoever signs for itself: whatever its key set holds is its own.
+    pub const OWN: Self = Self { most: MAX_KEYS, bundle: None };
 }
 
 /// Where an issuer says that tokens were taken back.

@@ -211,6 +211,8 @@ pub const KEYS: &[Key] = &[
     key("agent_directory", "algorithms", Texts("algorithm"), Without("every supported algorithm"), "Which `alg` its agents may use. As of an issuer."),
     key("agent_directory", "jwks_file", Text("path"), Without("`jwks_uri`"), "A JWK Set on disk, of at most 1000 keys; it or `jwks_uri` is required, because what a token says of an agent is never followed."),
     key("agent_directory", "jwks_uri", Text("URL"), Without("`jwks_file`"), "A JWK Set behind a URL; `https`, or `http` on a loopback host."),
+    key("agent_directory", "bundle_file", Text("path"), Without("`bundle_uri`, or no authorities"), "The authorities of the trust domain that `agents` begins with (`spiffe://…`): certificates in PEM, or a SPIFFE bundle in JSON, of at most 64. With them a key in the directory is that of the agent whose X.509-SVID it comes with (`x5c`), and a key without a certificate is of nobody. Read anew as often as the keys."),
+    key("agent_directory", "bundle_uri", Text("URL"), Without("`bundle_file`, or no authorities"), "The same behind a URL: a SPIFFE bundle endpoint with a web certificate (`https_web`); `https`, or `http` on a loopback host."),
     key("agent_directory", "refresh", Duration(SECOND, 10 * MINUTE), Default("5m"), "How often the keys are obtained anew: a removed key stops working within this time. As of an issuer, and ten minutes at most."),
     key("agent_directory", "ca", Text("path"), Without("the machine's roots"), "Roots (PEM) for fetching its keys."),
 

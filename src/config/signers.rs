@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::value::{self, Wrong};
-use super::{IssuerConfig, KeySource, LivenessConfig, PolicySource, issuer, workload};
-use crate::token::keys::{MAX_AGENT_KEYS, MAX_KEYS};
+use super::{IssuerConfig, KeySource, KeyTerms, LivenessConfig, PolicySource, issuer, workload};
+use crate::token::keys::MAX_AGENT_KEYS;
+use crate::token::svid;
 use crate::token::trust::{Algorithm, Issuer, Profile};
 
 /// Where somebody's keys are, and what they are trusted for.
@@ -36,13 +37,13 @@ impl Keyed {
         Self { algorithms, keys, refresh: section.duration("refresh"), ca }
     }
 
-    /// The source of these keys, of which there are `most_keys` at most.
-    pub(super) fn of(self, trust: Issuer, most_keys: usize) -> IssuerConfig {
+    /// The source of these keys.
+    pub(super) fn of(self, trust: Issuer, key_terms: KeyTerms) -> IssuerConfig {
         let Self { algorithms, keys, refresh, ca } = self;
         IssuerConfig {
             trust: Arc::new(Issuer { algorithms, ..trust }),
             keys,
-            most_keys,
+            key_terms,
             refresh,
             ca,
             binding_service: None,
@@ -77,7 +78,28 @@ fn directory(
         into.unique(seen, text.to_owned(), &place, "a directory of these agents");
     }
     let keyed = Keyed::read(section, "a directory", into);
-    Some(keyed.of(Issuer::named(&agents?), MAX_AGENT_KEYS))
+    let bundle = bundle(section, agents.as_deref(), into);
+    Some(keyed.of(Issuer::named(&agents?), KeyTerms { most: MAX_AGENT_KEYS, bundle }))
+}
+
+/// Where the authorities of a trust domain are found; `None` where a directory speaks for itself.
+fn bundle(
+    section: &Section<'_>,
+    agents: Option<&str>,
+    into: &mut Reading<'_>,
+) -> Option<KeySource> {
+    let source = issuer::source(section, ["bundle_file", "bundle_uri"], "authorities come", into)?;
+    let domain = agents.and_then(|agents| agents.split_once("://"));
+    if domain.is_some_and(|(scheme, name)| scheme != "spiffe" || !svid::is_trust_domain(name)) {
+        let place =
+            section.place_of(if section.has("bundle_file") { "bundle_file" } else { "bundle_uri" });
+        into.problems.hint(
+            &place,
+            "authorities name the agents of a SPIFFE trust domain, and `agents` is none",
+            "leave it out, or let `agents` be as in `spiffe://td.example.com`",
+        );
+    }
+    Some(source)
 }
 
 /// `None` where one is wrong.
@@ -95,7 +117,7 @@ pub(super) fn prompt_issuers(
             into.unique(&mut seen, text.to_owned(), &place, "this issuer");
         }
         let keyed = Keyed::read(section, "a client", into);
-        read.push(id.map(|id| keyed.of(Issuer::named(&id), MAX_KEYS)));
+        read.push(id.map(|id| keyed.of(Issuer::named(&id), KeyTerms::OWN)));
     }
     read.into_iter().collect()
 }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::WorkloadIssuer;
 use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::signers::Keyed;
 use super::value::{self, Wrong};
+use super::{KeyTerms, WorkloadIssuer};
 use crate::token::claims::MAX_AGENT;
-use crate::token::keys::MAX_KEYS;
 use crate::token::trust::Issuer;
 use crate::token::workload::authority;
 
@@ -43,7 +42,7 @@ fn workload_issuer(
     }
     let keyed = Keyed::read(section, "a trust domain", into);
     let trust = Issuer { leeway: section.duration("leeway"), ..Issuer::named(&id?) };
-    let issuer = keyed.of(trust, MAX_KEYS);
+    let issuer = keyed.of(trust, KeyTerms::OWN);
     let trust_domain = trust_domain?;
     let agents = agents(section, &trust_domain, into);
     Some(WorkloadIssuer { issuer, trust_domain, agents })

@@ -37,5 +37,5 @@ pub(super) fn find(
         return Err(Denial::from(Reason::TokenInactive).into());
     };
     let signers = Circle { call, facts, issuer };
-    finish(token.told(grant, members, &signers), issuer, facts).map(Some)
+    finish(token.told(grant, members, &signers, facts.now), issuer, facts).map(Some)
 }

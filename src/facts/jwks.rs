@@ -17,6 +17,7 @@ use crate::runtime::client::{Ask, Client, FetchError};
 use crate::runtime::clock;
 use crate::runtime::dial::TlsError;
 use crate::token::keys::{JwksError, KeySet, MAX_KEYS};
+use crate::token::svid::{Bundle, BundleError};
 
 /// The least time between two fetches that unknown `kid`s cause.
 pub const FORCED_INTERVAL: Duration = Duration::from_secs(30);
@@ -45,8 +46,15 @@ pub struct Source {
 struct Attempts {
     last: Option<Instant>,
     last_forced: Option<Instant>,
-    /// The document that the keys in use were read from.
-    document: Vec<u8>,
+    /// What the keys in use were read from.
+    documents: Documents,
+}
+
+/// What keys are read from. Another trust bundle makes other keys, as another key set does.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Documents {
+    keys: Vec<u8>,
+    bundle: Option<Vec<u8>>,
 }
 
 /// Why keys were not obtained.
@@ -58,6 +66,9 @@ pub enum SourceError {
     /// The document was not fetched.
     #[error("the document cannot be fetched")]
     Fetch(#[from] FetchError),
+    /// The trust bundle is none.
+    #[error("the trust bundle cannot be used")]
+    Bundle(#[from] BundleError),
     /// It is not a key set.
     #[error("the key set cannot be used")]
     Jwks(#[from] JwksError),
@@ -116,13 +127,13 @@ impl Source {
 
     async fn fetch(&self, attempts: &mut Attempts) -> Result<Option<KeySet>, SourceError> {
         attempts.last = Some(clock::instant());
-        let read = self.read(&attempts.document).await;
+        let read = self.read(&attempts.documents).await;
         let issuer = &*self.config.trust.id;
         match read {
             Ok(None) => Ok(None),
-            Ok(Some((document, keys))) => {
+            Ok(Some((documents, keys))) => {
                 tracing::info!(issuer, keys = keys.len(), "keys obtained");
-                attempts.document = document;
+                attempts.documents = documents;
                 Ok(Some(keys))
             }
             Err(error) => {
@@ -133,16 +144,25 @@ impl Source {
         }
     }
 
-    async fn read(&self, current: &[u8]) -> Result<Option<(Vec<u8>, KeySet)>, SourceError> {
-        let document = match &self.config.keys {
-            KeySource::File(path) => read_file(path, self.longest()).await?,
-            KeySource::Url(uri) => self.get(uri).await?,
-            KeySource::Discovery => self.get(&self.discover().await?).await?,
+    async fn read(&self, current: &Documents) -> Result<Option<(Documents, KeySet)>, SourceError> {
+        let documents = Documents {
+            bundle: match &self.config.key_terms.bundle {
+                Some(source) => Some(self.document(source, MAX_DOCUMENT).await?),
+                None => None,
+            },
+            keys: self.document(&self.config.keys, self.longest()).await?,
         };
-        if document == current {
+        if documents == *current {
             return Ok(None);
         }
-        let (keys, left_out) = KeySet::from_jwks_of(&document, self.config.most_keys)?;
+        let (most, domain) = (self.config.key_terms.most, self.domain().to_owned());
+        // The chains of a whole directory take a while to verify: no call waits behind them.
+        let reading = tokio::task::spawn_blocking(move || {
+            let bundle = documents.bundle.as_deref().map(|text| Bundle::read(text, &domain));
+            let read = KeySet::from_jwks_of(&documents.keys, most, bundle.transpose()?.as_ref())?;
+            Ok::<_, SourceError>((documents, read))
+        });
+        let (documents, (keys, left_out)) = reading.await.map_err(std::io::Error::from)??;
         for key in left_out {
             let issuer = &*self.config.trust.id;
             tracing::warn!(
@@ -153,16 +173,30 @@ impl Source {
                 "a key is not used"
             );
         }
-        Ok(Some((document, keys)))
+        Ok(Some((documents, keys)))
+    }
+
+    async fn document(&self, source: &KeySource, longest: usize) -> Result<Vec<u8>, SourceError> {
+        match source {
+            KeySource::File(path) => read_file(path, longest).await,
+            KeySource::Url(uri) => self.get(uri, longest).await,
+            KeySource::Discovery => self.get(&self.discover().await?, longest).await,
+        }
+    }
+
+    /// The trust domain of a directory, whose name is scheme and authority of its agents' ids.
+    fn domain(&self) -> &str {
+        let name = &*self.config.trust.id;
+        name.split_once("://").map_or(name, |(_, domain)| domain)
     }
 
     const fn longest(&self) -> usize {
-        if self.config.most_keys > MAX_KEYS { MAX_DIRECTORY } else { MAX_DOCUMENT }
+        if self.config.key_terms.most > MAX_KEYS { MAX_DIRECTORY } else { MAX_DOCUMENT }
     }
 
-    async fn get(&self, uri: &Uri) -> Result<Vec<u8>, SourceError> {
+    async fn get(&self, uri: &Uri, longest: usize) -> Result<Vec<u8>, SourceError> {
         let accept = "application/jwk-set+json, application/json";
-        let ask = Ask::get(uri, accept, self.longest(), FETCH_TIMEOUT);
+        let ask = Ask::get(uri, accept, longest, FETCH_TIMEOUT);
         let fetched = self.client.send(ask).await?;
         if fetched.status != http::StatusCode::OK {
             return Err(SourceError::Status(fetched.status));
@@ -176,7 +210,7 @@ impl Source {
         let issuer = &*self.config.trust.id;
         let mut answer = Err(SourceError::Metadata("the issuer is not a URL"));
         for uri in metadata_uris(issuer) {
-            answer = self.get(&uri).await;
+            answer = self.get(&uri, MAX_DOCUMENT).await;
             if answer.is_ok() {
                 break;
             }

@@ -505,7 +505,10 @@ impl Store {
     fn known_of(&self, issuer: &IssuerConfig) -> Option<(Keys, Heard)> {
         let same = |source: &Source| {
             let own = source.config();
-            own.trust.id == issuer.trust.id && own.keys == issuer.keys && own.ca == issuer.ca
+            own.trust.id == issuer.trust.id
+                && own.keys == issuer.keys
+                && own.key_terms == issuer.key_terms
+                && own.ca == issuer.ca
         };
         let index = self.sources.iter().position(same)?;
         let own = self.sources.get(index)?.config();

@@ -95,7 +95,7 @@ impl Grant {
             return Ok(Recheck::Ended(denial));
         }
         for reliance in &self.relied {
-            if !reliance.holds(signers)? {
+            if !reliance.holds(signers, now)? {
                 return Ok(Recheck::Stale);
             }
         }

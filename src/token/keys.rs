@@ -11,10 +11,12 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::jcs;
+use super::svid::{Bundle, Svid};
 use super::trust::Algorithm;
 use crate::model::hex::hex;
 use crate::model::json;
 use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
 
 /// The most keys of an issuer, which has one in use, one to come and some that went.
 pub const MAX_KEYS: usize = 64;
@@ -35,6 +37,8 @@ pub struct Key {
     /// RFC 7638, with SHA-256.
     thumbprint: [u8; 32],
     decoding: DecodingKey,
+    /// What authorities say of whose it is, where they are asked.
+    svid: Option<Svid>,
 }
 
 impl fmt::Debug for Key {
@@ -100,11 +104,16 @@ pub enum JwksError {
 impl KeySet {
     /// Reads a JWK Set of an issuer. Keys that cannot verify a token are left out and named.
     pub fn from_jwks(text: &[u8]) -> Result<(Self, Vec<LeftOut>), JwksError> {
-        Self::from_jwks_of(text, MAX_KEYS)
+        Self::from_jwks_of(text, MAX_KEYS, None)
     }
 
-    /// Reads a JWK Set of at most `most` keys.
-    pub fn from_jwks_of(text: &[u8], most: usize) -> Result<(Self, Vec<LeftOut>), JwksError> {
+    /// Reads a JWK Set of at most `most` keys; with a `bundle`, every key must come with the certificate
+    /// of an agent of that trust domain.
+    pub fn from_jwks_of(
+        text: &[u8],
+        most: usize,
+        bundle: Option<&Bundle>,
+    ) -> Result<(Self, Vec<LeftOut>), JwksError> {
         let document = json::parse_object(text, 16).map_err(|_error| JwksError::Json)?;
         let Some(Value::Array(members)) = document.get("keys") else {
             return Err(JwksError::NoKeys);
@@ -116,7 +125,7 @@ impl KeySet {
         let mut left_out = Vec::new();
         for (index, member) in members.iter().enumerate() {
             let key_id = member.get("kid").and_then(Value::as_str).map(str::to_owned);
-            match Key::from_jwk(member) {
+            match Key::certified(member, bundle) {
                 Ok(key) if keys.iter().any(|other| other.is_ambiguous_with(&key)) => {
                     let why = "another key has the same `kid` and algorithm";
                     left_out.push(LeftOut { index, key_id, why });
@@ -195,6 +204,14 @@ impl Key {
         }
     }
 
+    fn certified(jwk: &Value, bundle: Option<&Bundle>) -> Result<Self, &'static str> {
+        let key = Self::from_jwk(jwk)?;
+        let Some(bundle) = bundle else { return Ok(key) };
+        let chain = jwk.get("x5c").ok_or("no certificate (`x5c`) says whose it is")?;
+        let svid = bundle.verify(chain, &key.public)?;
+        Ok(Self { svid: Some(svid), ..key })
+    }
+
     fn from_jwk(jwk: &Value) -> Result<Self, &'static str> {
         let Value::Object(members) = jwk else { return Err("not a JSON object") };
         let text = |name| members.get(name).and_then(Value::as_str);
@@ -220,7 +237,18 @@ impl Key {
             Some(_) => return Err("`alg` is not a string"),
         };
         let thumbprint = thumbprint(members)?;
-        Ok(Self { id: text("kid").map(Into::into), algorithms, public, thumbprint, decoding })
+        let id = text("kid").map(Into::into);
+        Ok(Self { id, algorithms, public, thumbprint, decoding, svid: None })
+    }
+
+    /// What certificates say of whose it is, where its directory has authorities.
+    pub const fn svid(&self) -> Option<&Svid> {
+        self.svid.as_ref()
+    }
+
+    /// Whether it may be used at `now`: a key without a certificate has no end of its own.
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        self.svid.as_ref().is_none_or(|svid| svid.is_valid(now))
     }
 
     /// Its `kid`.
@@ -267,8 +295,10 @@ impl Key {
     }
 
     fn is_ambiguous_with(&self, other: &Self) -> bool {
+        // Whose a certified key is, its certificate says, whatever it is called.
         self.id == other.id
             && self.id.is_some()
+            && self.svid.is_none()
             && self.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
     }
 }

@@ -31,6 +31,7 @@ pub mod prompt;
 pub mod revocation;
 pub mod signers;
 pub mod status;
+pub mod svid;
 pub mod target;
 pub mod trust;
 pub mod verify;

@@ -11,6 +11,7 @@ use super::keys::{Key, KeySet};
 use super::trust::{Algorithm, Issuer};
 use super::verify::Halt;
 use crate::model::need::Need;
+use crate::model::time::Timestamp;
 
 /// In what role a signature was made, which decides where keys for it may come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,17 +68,26 @@ pub struct Reliance {
     keys: Option<Arc<KeySet>>,
     /// The key that verified; `None` where none did.
     key: Option<(Box<[u8]>, Algorithm)>,
+    at: Timestamp,
 }
 
 impl Reliance {
-    /// Whether the look would find the same again.
-    pub fn holds(&self, signers: &impl Signers) -> Result<bool, Halt> {
+    /// Whether the look would find the same again at `now`.
+    pub fn holds(&self, signers: &impl Signers, now: Timestamp) -> Result<bool, Halt> {
         let found = signers.find(self.role, &self.name)?;
+        if !found.as_ref().is_none_or(|trusted| self.has_kept_its_certificates(trusted.keys, now)) {
+            return Ok(false);
+        }
         Ok(match (&self.keys, found, &self.key) {
             (None, None, _) => true,
             (Some(then), Some(now), Some((public, algorithm))) => {
+                let is_it = |key: &Key| {
+                    key.public() == &**public
+                        && key.fits(*algorithm)
+                        && (self.role != Role::Agent || belongs_to(key, &self.name))
+                };
                 now.algorithms.contains(algorithm)
-                    && (Arc::ptr_eq(then, now.keys) || now.keys.holds(public, *algorithm))
+                    && (Arc::ptr_eq(then, now.keys) || now.keys.named(None).any(is_it))
             }
             // A prompt is looked at without asking for anything, wherever it decides nothing.
             (Some(then), Some(now), None) => {
@@ -86,6 +96,15 @@ impl Reliance {
             }
             (Some(_), None, _) | (None, Some(_), _) => false,
         })
+    }
+
+    /// Whether no certificate of the agent has ended or begun since.
+    fn has_kept_its_certificates(&self, keys: &KeySet, now: Timestamp) -> bool {
+        self.role != Role::Agent
+            || keys
+                .named(None)
+                .filter(|key| belongs_to(key, &self.name))
+                .all(|key| key.is_valid(self.at) == key.is_valid(now))
     }
 }
 
@@ -104,13 +123,14 @@ pub enum Finding {
 #[derive(Debug)]
 pub struct Verifier<'s, S> {
     signers: &'s S,
+    now: Timestamp,
     relied: Vec<Reliance>,
 }
 
 impl<'s, S: Signers> Verifier<'s, S> {
-    /// A verifier that asks `signers`.
-    pub const fn new(signers: &'s S) -> Self {
-        Self { signers, relied: Vec::new() }
+    /// A verifier that asks `signers`, at `now`.
+    pub const fn new(signers: &'s S, now: Timestamp) -> Self {
+        Self { signers, now, relied: Vec::new() }
     }
 
     /// Whether anybody called `name` is trusted in `role`.
@@ -134,7 +154,9 @@ impl<'s, S: Signers> Verifier<'s, S> {
         let check = match role {
             Role::Authority => signature.check(payload, keys.named(key_id), trusted.algorithms),
             Role::Agent => {
-                let own = keys.named(key_id).filter(|key| belongs_to(key, name));
+                let now = self.now;
+                let own =
+                    keys.named(key_id).filter(|key| belongs_to(key, name) && key.is_valid(now));
                 signature.check(payload, own, trusted.algorithms)
             }
             Role::Client => {
@@ -164,7 +186,8 @@ impl<'s, S: Signers> Verifier<'s, S> {
         let is_same =
             |other: &Reliance| other.role == role && *other.name == *name && other.key == key;
         if !self.relied.iter().any(is_same) {
-            self.relied.push(Reliance { role, name: name.into(), keys: keys.cloned(), key });
+            let (name, keys, at) = (name.into(), keys.cloned(), self.now);
+            self.relied.push(Reliance { role, name, keys, key, at });
         }
     }
 
@@ -182,12 +205,15 @@ fn goes_by(key: &Key, key_id: Option<&str>) -> bool {
     key.id() == Some(key_id) || (fragment.is_some() && key.id() == fragment)
 }
 
-/// Whether a key of a directory is that of the agent `id`, and not of its neighbor: its `kid` is the id,
-/// or the id ends in the key's own thumbprint (`delegation.md` §6).
+/// Whether a key of a directory is that of the agent `id`, and not of its neighbor: its certificate names
+/// the agent, or where its directory has no authorities its `kid` does; and an id that ends in a thumbprint
+/// has no other key (`delegation.md` §6).
 fn belongs_to(key: &Key, id: &str) -> bool {
     let last = id.rsplit('/').next().unwrap_or(id);
-    match last.strip_prefix("sha256.") {
-        Some(thumbprint) => key.has_thumbprint(thumbprint),
-        None => key.id() == Some(id),
-    }
+    let thumbprint = last.strip_prefix("sha256.");
+    let is_named = match key.svid() {
+        Some(svid) => *svid.id == *id,
+        None => thumbprint.is_some() || key.id() == Some(id),
+    };
+    is_named && thumbprint.is_none_or(|thumbprint| key.has_thumbprint(thumbprint))
 }

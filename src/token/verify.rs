@@ -110,8 +110,9 @@ impl<'a> Unverified<'a> {
         grant: &Grant,
         members: &Map<String, Value>,
         signers: &impl Signers,
+        now: Timestamp,
     ) -> Result<Evidenced, Halt> {
-        told::verify(&self.payload, grant, members, signers)
+        told::verify(&self.payload, grant, members, signers, now)
     }
 
     /// Whether it names evidence, whatever else it says of any.
@@ -158,7 +159,7 @@ fn grant(
     let (status, confirmation, members) = (status?, confirmation?, members?);
     members.check_current(issuer.leeway, now)?;
     // From here on there are signatures to verify: nothing that can be refused without one comes later.
-    let mut verifier = Verifier::new(signers);
+    let mut verifier = Verifier::new(signers, now);
     delegation::check_depth(payload, issuer)?;
     let delegation = delegation::verify(payload, &claims, issuer, &mut verifier)?;
     let chain = delegation.as_ref();

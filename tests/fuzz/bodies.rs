@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use opgate::cli::keys::SigningKey;
 use opgate::decide::binding::Binding;
 use opgate::facts::revocation::Revocations;
@@ -28,6 +28,7 @@ use opgate::token::introspection::{self, Answer, Introspected};
 use opgate::token::keys::KeySet;
 use opgate::token::signers::{Role, Signers, Trusted};
 use opgate::token::status::StatusList;
+use opgate::token::svid::Bundle;
 use opgate::token::target::Target;
 use opgate::token::trust::{Algorithm, Issuer};
 use opgate::token::verify::{Halt, Unverified, introspected};
@@ -65,12 +66,18 @@ pub(crate) fn header_set(bytes: &[u8]) {
     }
 }
 
-/// A token or a key set is read or refused.
+/// A token, a key set or a trust bundle is read or refused; and so is the certificate of an agent, which
+/// nobody can make who has not the authority's key.
 pub(crate) fn token(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         drop(Unverified::read(Presented::new(text), [0; 32]));
     }
     drop(KeySet::from_jwks(bytes));
+    drop(Bundle::read(bytes, "td.test"));
+    let authority = include_bytes!("../vectors/authority.pem");
+    let authority = Bundle::read(authority, "td.test").expect("an authority");
+    let chain = serde_json::json!([BASE64_STANDARD.encode(bytes)]);
+    assert!(authority.verify(&chain, &[4; 65]).is_err());
 }
 
 /// What an issuer says of its tokens is read or refused, also when it is well signed: a status list, a
@@ -219,7 +226,7 @@ pub(crate) fn introspected_token(bytes: &[u8]) {
     let token = SIGNER.sign("at+jwt", token.as_bytes());
     let token = Unverified::read(Presented::new(&token), [0; 32]).expect("a token");
     let grant = token.verify(issuer, keys, &Everybody, NOW).expect("a good one");
-    if let Ok(told) = token.told(&grant, &members, &Everybody)
+    if let Ok(told) = token.told(&grant, &members, &Everybody, NOW)
         && let Some(evidence) = told.shown()
     {
         assert_eq!(evidence.id.as_deref(), Some("e"));
@@ -246,7 +253,7 @@ pub(crate) fn companion(bytes: &[u8]) {
     if let Some(moment) = date::rfc3339(text) {
         assert_eq!(date::rfc3339(&moment.to_string()), Some(moment));
     }
-    let field = format!(":{}:", base64::prelude::BASE64_STANDARD.encode(bytes));
+    let field = format!(":{}:", BASE64_STANDARD.encode(bytes));
     for field in [text, &field] {
         if let Some(der) = certificate::forwarded(field) {
             drop(certificate::read(&der, true));

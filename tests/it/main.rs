@@ -60,6 +60,7 @@ mod serving;
 mod shapes;
 mod status;
 mod support;
+mod svids;
 mod telling;
 mod token;
 mod upstreams;

@@ -53,12 +53,11 @@ pub fn check(
     if let Some(certificate) = &presenter.certificate
         && !certificate.uris.is_empty()
     {
-        match delegation.delegatee() {
-            Some(agent) if certificate.uris.iter().any(|uri| **uri == *agent) => {
-                method = Some(Method::Certificate);
-            }
-            Some(_) => return Err(mismatch),
-            None => {}
+        match (delegation.delegatee(), certificate.uris.as_slice()) {
+            // With a second name it would be two agents at once (X.509-SVID §2).
+            (Some(agent), [only]) if **only == *agent => method = Some(Method::Certificate),
+            (Some(_), _) => return Err(mismatch),
+            (None, _) => {}
         }
     }
     if let Some(workload) = &presenter.workload {

@@ -130,7 +130,12 @@ fn verify_with(
     let payload = payload.as_object().unwrap();
     check_depth(payload, issuer)?;
     let claims = Claims::read(payload, issuer)?;
-    match verify(payload, &claims, issuer, &mut Verifier::new(known)) {
+    match verify(
+        payload,
+        &claims,
+        issuer,
+        &mut Verifier::new(known, Timestamp::from_seconds(1_790_000_000)),
+    ) {
         Ok(delegation) => Ok(delegation),
         Err(Halt::Refuse(denial)) => Err(denial),
         Err(halt) => panic!("{halt:?}"),
@@ -521,6 +526,7 @@ fn r_del_010_011_only_the_delegatee_presents() {
         ("another workload", workload(agent(2)), false, true, mismatch),
         ("its certificate", certificate(&[agent(3)]), false, false, Ok(Method::Certificate)),
         ("another certificate", certificate(&[agent(2)]), true, true, mismatch),
+        ("a certificate of two", certificate(&[agent(3), agent(2)]), true, true, mismatch),
         ("a nameless certificate", certificate(&[]), false, false, unproven),
         ("a nameless bound certificate", certificate(&[]), true, false, Ok(Method::Confirmation)),
         ("a bound key", key.clone(), true, false, Ok(Method::Confirmation)),

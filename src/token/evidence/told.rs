@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Carrier, Evidenced, fails, is_evidence};
+use crate::model::time::Timestamp;
 use crate::token::grant::Grant;
 use crate::token::member;
 use crate::token::names;
@@ -30,6 +31,7 @@ pub fn verify(
     grant: &Grant,
     members: &Map<String, Value>,
     signers: &impl Signers,
+    now: Timestamp,
 ) -> Result<Evidenced, Halt> {
     let whole = with(payload, members);
     let members = grant.members();
@@ -42,7 +44,7 @@ pub fn verify(
         is_signed: false,
     };
     // What it relies on is not kept: an answer is looked at anew at every call.
-    let told = super::verify(&carrier, &mut Verifier::new(signers))?;
+    let told = super::verify(&carrier, &mut Verifier::new(signers, now))?;
     let Evidenced::Shown(evidence) = &told else { return Ok(told) };
     let is_named = named(payload, grant).all(|name| evidence.id.as_deref() == Some(name));
     Ok(if is_named { told } else { Evidenced::Refused(fails("V1")) })

@@ -8,7 +8,7 @@ use aws_lc_rs::rsa::{KeyPair as RsaPair, KeySize};
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::gate::{ISSUER, SHOP};
@@ -82,6 +82,14 @@ impl Key {
         jwk["alg"] = json!(self.alg);
         jwk["use"] = json!("sig");
         jwk
+    }
+
+    /// The point of the public half of a key for ES256.
+    pub(crate) fn public(&self) -> Vec<u8> {
+        match &self.pair {
+            Pair::Ec(pair) => pair.public_key().as_ref().to_vec(),
+            Pair::Ed(_) | Pair::Rsa(_) | Pair::Weak => panic!("{self:?} has no point"),
+        }
     }
 
     /// Signs with the key's own algorithm.
@@ -190,6 +198,11 @@ pub(crate) fn hs256(header: &str, payload: &str, secret: &[u8]) -> String {
     let input = format!("{}.{}", b64(header.as_bytes()), b64(payload.as_bytes()));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), input.as_bytes());
     format!("{input}.{}", b64(tag.as_ref()))
+}
+
+/// base64 with padding, as certificates are written.
+pub(crate) fn b64_standard(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// base64url without padding.

@@ -12,6 +12,7 @@ pub(crate) mod jwks;
 pub(crate) mod proof;
 pub(crate) mod served;
 pub(crate) mod server;
+pub(crate) mod svid;
 pub(crate) mod tls;
 
 use std::thread;

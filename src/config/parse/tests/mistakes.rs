@@ -650,6 +650,26 @@ pub(super) const BAD: &[(&str, &str, &str)] = &[
     ),
     (
         r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"wit://a\"\njwks_file = \"a\"\nbundle_file = \"b\"",
+        "19:15: agent_directory[0].bundle_file: authorities name the agents of a SPIFFE trust domain, and `agents` is none",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"spiffe://td:8443\"\njwks_file = \"a\"\nbundle_uri = \"https://td.example.com\"",
+        "19:14: agent_directory[0].bundle_uri: authorities name the agents of a SPIFFE trust domain, and `agents` is none",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"spiffe://td\"\njwks_file = \"a\"\nbundle_uri = \"http://td.example.com\"",
+        "19:14: agent_directory[0].bundle_uri: `http://td.example.com` is not `https`: whoever is on the way could put in keys",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[agent_directory]]\nagents = \"spiffe://td\"\njwks_file = \"a\"\nbundle_file = \"b\"\nbundle_uri = \"https://td.example.com\"",
+        "20:14: agent_directory[0].bundle_uri: authorities come from `bundle_file` or from `bundle_uri`, not from both",
+    ),
+    (
+        r#"path = "/products/**""#,
         "path = \"/products/**\"\n[[workload_issuer]]\nissuer = \"wimse://td\"\njwks_file = \"a\"\nagents = { \"wimse://other/a\" = \"wit://a/1\" }",
         "19:10: workload_issuer[0].agents: `wimse://other/a` is not a workload of `td`",
     ),
