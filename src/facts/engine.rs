@@ -153,7 +153,13 @@ mod tests {
         let long = long.await.unwrap().unwrap();
         let input = Input::new(json!({ "a": (0..100).collect::<Vec<_>>() }));
         let evaluation = engines.evaluate(&long, &input).await;
-        assert!(evaluation.steps > Limits::QUICK, "{}", evaluation.steps);
-        assert!(matches!(evaluation.outcome, Ok(Verdict::True) | Err(Failure::Timeout)));
+        match evaluation.outcome {
+            Ok(Verdict::True) => {
+                assert!(evaluation.steps > Limits::QUICK, "{}", evaluation.steps);
+            }
+            // A machine that is busy with other things may not come to it in time.
+            Err(Failure::Timeout) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -5,13 +5,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Version;
 
 use crate::support::server::{ANSWER, Server};
 use crate::support::tls::Authority;
-use crate::support::{Connection, Echo, Gate, Setup, eventually, request};
+use crate::support::{Connection, Echo, Gate, PATIENCE, Setup, eventually, request};
 
 fn call(gate: &Gate, method: &str, target: &str, body: &str) -> String {
     request(method, target, &[("Authorization", &format!("Bearer {}", gate.token()))], body)
@@ -161,8 +161,13 @@ fn several_addresses_share_the_calls() {
 
 #[test]
 fn a_busy_address_gets_fewer_calls() {
-    let slow = Echo::scripted(|exchange| {
-        thread::sleep(Duration::from_secs(3));
+    let (release, held_back) = (Arc::new(AtomicBool::new(false)), PATIENCE);
+    let is_released = Arc::clone(&release);
+    let slow = Echo::scripted(move |exchange| {
+        let begun = Instant::now();
+        while !is_released.load(Ordering::SeqCst) && begun.elapsed() < held_back {
+            thread::sleep(Duration::from_millis(5));
+        }
         exchange.answer("", "slow");
     });
     let quick = Echo::start();
@@ -177,6 +182,10 @@ fn a_busy_address_gets_fewer_calls() {
     for _ in 0..10 {
         assert_eq!(gate.send(get_any(&gate)).body, br#"{"from":"upstream"}"#);
     }
+    release.store(true, Ordering::SeqCst);
+    let mut answers: Vec<_> = held.iter_mut().map(|one| one.response().body).collect();
+    answers.sort();
+    assert_eq!(answers, [&b"slow"[..], br#"{"from":"upstream"}"#]);
 }
 
 #[test]
@@ -265,10 +274,26 @@ fn a_connection_that_died_unused_is_replaced_and_nothing_is_sent_twice() {
     for n in 0..20 {
         let body = format!("order {n}");
         assert_eq!(gate.send(call(&gate, "POST", "/shop/any/1", &body)).status, 200, "call {n}");
+        // Whether a call arrived that met the end of its connection half-way, nobody can know.
+        eventually("the end to be seen", || {
+            (figure(&gate, "opgate_upstream_connections_open") == "0.0").then_some(())
+        });
     }
     let bodies: Vec<_> = echo.requests().into_iter().map(|request| request.body).collect();
     let expected: Vec<_> = (0..20).map(|n| format!("order {n}").into_bytes()).collect();
     assert_eq!(bodies, expected);
+}
+
+#[test]
+fn a_call_that_changes_nothing_is_sent_anew_when_its_kept_connection_ends_under_it() {
+    let echo = Echo::scripted(|exchange| {
+        exchange.answer("", "once");
+        exchange.close();
+    });
+    let gate = Setup::new(&echo).start();
+    for n in 0..50 {
+        assert_eq!(gate.send(get_any(&gate)).status, 200, "call {n}");
+    }
 }
 
 #[test]

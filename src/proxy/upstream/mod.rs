@@ -1,5 +1,5 @@
 //! Upstreams: where permitted calls go. Chooses an address, lends a connection to it, sends, and
-//! never sends twice what may have arrived once.
+//! never sends twice what may have arrived once, unless its method says that it changes nothing.
 
 mod connect;
 mod fitness;
@@ -32,8 +32,7 @@ pub use pool::UpstreamBody;
 use pool::{Denied, Lease, LeasedSender};
 use target::Target;
 
-/// How often a call is sent anew after a connection that turned out to be dead before anything
-/// was written to it.
+/// How often a call is sent anew after a connection that turned out to be dead.
 const RETRIES: usize = 2;
 
 /// One upstream at work.
@@ -132,9 +131,32 @@ pub struct Stats {
 
 /// Why a lent connection gave no response.
 enum Exchange {
-    /// Nothing was written; the request is whole.
-    Unsent(Box<TrySendError<Request<RequestBody>>>),
+    /// The connection failed. Where nothing was written, the request is whole and in here.
+    Failed(Box<TrySendError<Request<RequestBody>>>),
     Timeout,
+}
+
+impl Exchange {
+    /// Whether a part of the request may have arrived.
+    fn was_sent(&self) -> bool {
+        match self {
+            Self::Failed(error) => error.message().is_none(),
+            Self::Timeout => true,
+        }
+    }
+
+    /// Whether the connection ended before it gave an answer, as one does whose end was under way while
+    /// the request was written to it.
+    fn ended_unanswered(&self) -> bool {
+        match self {
+            Self::Failed(error) => {
+                let error = error.error();
+                let broke = |cause: &(dyn Error + 'static)| cause.is::<std::io::Error>();
+                error.is_incomplete_message() || error.source().is_some_and(broke)
+            }
+            Self::Timeout => false,
+        }
+    }
 }
 
 impl Upstream {
@@ -186,12 +208,13 @@ impl Upstream {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let watch = request.body().watch().cloned();
-        let (mut tried, mut retries) = (Vec::new(), 0);
+        let (mut tried, mut retries, mut was_sent) = (Vec::new(), 0, false);
         let mut last = DialError::NoAddress;
         while let Some((index, target)) = self.choose(&tried) {
             let lease =
                 match pool::lease(&target.pool, retries > 0, self.config.queue_timeout).await {
                     Ok(lease) => lease,
+                    Err(Denied::Busy) if was_sent => return Err(ended_unanswered()),
                     Err(Denied::Busy) => return Err(SendError::Overloaded),
                     Err(Denied::Unreachable(error)) => {
                         target.pool.fitness.failed(clock::instant());
@@ -201,19 +224,22 @@ impl Upstream {
                     }
                 };
             target.address(&mut request, path).map_err(unsendable)?;
+            let again = if lease.is_reused { repeatable(&request) } else { None };
             match exchange(lease, request, self.config.response_timeout, watch.as_deref()).await {
                 Ok(response) => {
                     target.pool.fitness.succeeded();
                     return Ok(response);
                 }
                 Err(failure) => {
-                    request = recover(target, failure, retries, watch.as_deref())?;
+                    was_sent |= failure.was_sent();
+                    let so_far = (retries, was_sent);
+                    request = recover(target, failure, again, so_far, watch.as_deref())?;
                     retries += 1;
                     self.retries.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
-        Err(SendError::Unreachable(last))
+        Err(if was_sent { ended_unanswered() } else { SendError::Unreachable(last) })
     }
 
     /// The less busy of two addresses that are fit, or else the one whose failure is the oldest:
@@ -270,29 +296,51 @@ fn unsendable(error: http::Error) -> SendError {
     SendError::Failed { source: error.into(), sent: false }
 }
 
-/// The request again, where nothing of it was written; else what is told. A fault of the
-/// request's own body says nothing about the address.
+fn ended_unanswered() -> SendError {
+    SendError::Failed { source: "the connection ended without an answer".into(), sent: true }
+}
+
+/// The request once more, where to send it twice does no more than to send it once: its method is safe
+/// (RFC 9110 §9.2.1), and it has no body that would be gone. An idempotent method is not enough: between
+/// two deletions somebody may have made anew what the second one deletes.
+fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let is_empty = matches!(request.body(), RequestBody::Empty);
+    if !request.method().is_safe() || !is_empty {
+        return None;
+    }
+    let mut again = Request::new(RequestBody::Empty);
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    *again.version_mut() = request.version();
+    Some(again)
+}
+
+/// The request again, where nothing of it was written, or where a kept connection ended under one that is
+/// repeatable (RFC 9112 §9.5); else what is told. A fault of the request's own body says nothing about the
+/// address.
 fn recover(
     target: &Target,
     failure: Exchange,
-    retries: usize,
+    again: Option<Request<RequestBody>>,
+    (retries, sent): (usize, bool),
     watch: Option<&Watch>,
 ) -> Result<Request<RequestBody>, SendError> {
     if let Some(fault) = watch.and_then(Watch::fault) {
         return Err(SendError::Body(fault));
     }
+    let again = again.filter(|_| failure.ended_unanswered());
     let mut error = match failure {
         Exchange::Timeout => {
             target.pool.fitness.failed(clock::instant());
             return Err(SendError::Timeout);
         }
-        Exchange::Unsent(error) => error,
+        Exchange::Failed(error) => error,
     };
-    match error.take_message() {
+    match error.take_message().or(again) {
         Some(request) if retries < RETRIES => Ok(request),
-        message => {
+        Some(_) | None => {
             target.pool.fitness.failed(clock::instant());
-            let sent = message.is_none();
             Err(SendError::Failed { source: error.into_error().into(), sent })
         }
     }
@@ -328,7 +376,7 @@ async fn answer(
     let mut sending = pin!(sending);
     loop {
         match tokio::time::timeout_at(until.into(), sending.as_mut()).await {
-            Ok(answered) => return answered.map_err(|error| Exchange::Unsent(Box::new(error))),
+            Ok(answered) => return answered.map_err(|error| Exchange::Failed(Box::new(error))),
             Err(_elapsed) => match watch {
                 None => return Err(Exchange::Timeout),
                 Some(watch) => until = extended(watch, patience).ok_or(Exchange::Timeout)?,

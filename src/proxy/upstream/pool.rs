@@ -76,6 +76,8 @@ pub(super) struct Lease {
     born: Instant,
     /// When it was lent.
     pub(super) since: Instant,
+    /// Whether it has served another call before, and may have ended since.
+    pub(super) is_reused: bool,
     _permit: Option<OwnedSemaphorePermit>,
     _in_flight: Counted,
 }
@@ -212,6 +214,7 @@ pub(super) async fn lease(
     };
     let now = clock::instant();
     let reused = if fresh { None } else { pool.take(now) };
+    let is_reused = reused.is_some();
     let (sender, born, since) = if let Some(idle) = reused {
         (LeasedSender::H1(idle.sender), idle.born, now)
     } else {
@@ -223,7 +226,7 @@ pub(super) async fn lease(
         }
     };
     let pool = Arc::clone(pool);
-    Ok(Lease { sender, pool, born, since, _permit: Some(permit), _in_flight: in_flight })
+    Ok(Lease { sender, pool, born, since, is_reused, _permit: Some(permit), _in_flight: in_flight })
 }
 
 async fn wait_for_slot(pool: &Pool, patience: Duration) -> Result<OwnedSemaphorePermit, Denied> {
@@ -271,6 +274,8 @@ fn share(pool: &Arc<Pool>) -> Option<Lease> {
         pool: Arc::clone(pool),
         born: one.born,
         since: now,
+        // Its end is told apart from a call that was not taken (RFC 9113 §6.8).
+        is_reused: false,
         _permit: None,
         _in_flight: Counted::new(&pool.in_flight),
     })
