@@ -25,8 +25,9 @@ pub fn prove(
 ) -> Result<Presenter, Stop> {
     let demands = call.resource().demands;
     check_scheme(credentials.scheme, grant, demands)?;
-    let mut presenter =
-        Presenter { certificate: credentials.proofs.certificate.cloned(), ..Presenter::default() };
+    // What was true when the connection was made is no proof now.
+    let certificate = credentials.proofs.certificate.filter(|shown| shown.is_current(facts.now));
+    let mut presenter = Presenter { certificate: certificate.cloned(), ..Presenter::default() };
     if credentials.scheme == Scheme::Dpop {
         let proof = prove_dpop(call, credentials, facts)?;
         presenter.dpop = Some(proof.thumbprint);

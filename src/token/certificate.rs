@@ -3,24 +3,31 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
 use super::hash;
 use super::presenter::Certificate;
+use crate::model::time::Timestamp;
 
 /// The longest field value that is read, in bytes.
 const MAX_FIELD: usize = 16 * 1_024;
 
-/// Reads a certificate from its DER form. The names in it count only where an authority that the
-/// operator trusts was verified to have signed it.
+/// Reads a certificate from its DER form. The names in it, and when it ends, count only where an authority
+/// that the operator trusts was verified to have signed it.
 pub fn read(der: &[u8], is_verified: bool) -> Certificate {
-    let uris = if is_verified { uris(der).unwrap_or_default() } else { Vec::new() };
-    Certificate { thumbprint: hash::sha256(der), uris }
+    let parsed = x509_parser::parse_x509_certificate(der).ok().filter(|_| is_verified);
+    let parsed = parsed.as_ref().map(|(_, certificate)| certificate);
+    let uris = parsed.and_then(uris).unwrap_or_default();
+    let until = parsed.map(|certificate| {
+        let seconds = certificate.validity().not_after.timestamp();
+        Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0))
+    });
+    Certificate { thumbprint: hash::sha256(der), uris, until }
 }
 
-fn uris(der: &[u8]) -> Option<Vec<Box<str>>> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+fn uris(certificate: &X509Certificate<'_>) -> Option<Vec<Box<str>>> {
     let names = certificate.subject_alternative_name().ok()??;
     let uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(Box::from(*uri)),

@@ -157,7 +157,8 @@ mod tests {
     #[test]
     fn every_member_that_is_there_must_be_proven() {
         let (own, other) = (bytes(THUMBPRINT), [7; 32]);
-        let certificate = |thumbprint| Some(Arc::new(Certificate { thumbprint, uris: Vec::new() }));
+        let certificate =
+            |thumbprint| Some(Arc::new(Certificate { thumbprint, uris: Vec::new(), until: None }));
         let all = Confirmation { certificate: Some(own), dpop: Some(own), key: None };
         let bound = Confirmation { certificate: None, dpop: None, key: Some(own) };
         let nobody = Presenter::default;

@@ -6,6 +6,7 @@ use super::delegation::presenter::Method;
 use super::evidence::Evidenced;
 use super::grant::Grant;
 use crate::model::need::FirstUse;
+use crate::model::time::Timestamp;
 
 /// What was proven. By default nothing: whoever holds a bearer token can present it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,4 +63,13 @@ pub struct Certificate {
     /// The URIs of its subject alternative names, which is where SPIFFE puts an identity. None where no
     /// authority was verified: anyone can write any name into a certificate of their own.
     pub uris: Vec<Box<str>>,
+    /// When it ends, where an authority was verified. One that only its holder has signed can say anything.
+    pub until: Option<Timestamp>,
+}
+
+impl Certificate {
+    /// Whether it still counts at `now`: a connection may outlive the certificate that it began with.
+    pub fn is_current(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now.seconds() <= until.seconds())
+    }
 }

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 
+use crate::support::issuer::now;
 use crate::support::proof::hash;
 use crate::support::tls::{Authority, Leaf};
-use crate::support::{Connection, Echo, Gate, Response, Setup, Token, request};
+use crate::support::{Connection, Echo, Gate, Response, Setup, Token, eventually, request};
 
 const TARGET: &str = "/shop/products/42";
 
@@ -116,6 +117,32 @@ fn ver_014_a_passed_on_certificate_counts_from_listed_peers_alone() {
     let pem = percent_encoding::utf8_percent_encode(&own.pem, percent_encoding::NON_ALPHANUMERIC);
     assert_eq!(call(&listed, &[pem.to_string()]).status, 200, "as nginx writes it");
     assert!(echo.requests().iter().all(|received| !received.has("client-cert")));
+}
+
+#[test]
+fn ver_014_del_010_a_certificate_that_ended_counts_no_longer_on_the_connection_it_began() {
+    let (echo, gate, authority) =
+        start(r#"client_certificate = "verify", client_ca = "agents.pem""#);
+    let leaf = authority.leaf_until("spiffe://td.test/a", now() + 4);
+    let token = bound_to(&gate, &leaf);
+    let line = format!("Bearer {token}");
+    let get = request("GET", TARGET, &[("Authorization", &line)], "");
+    let mut connection = authority.connect_as(gate.address(), "tools.test", Some(&leaf)).unwrap();
+    assert_eq!(connection.call(&get).status, 200);
+    let response = eventually("the certificate to end", || {
+        let response = connection.call(&get);
+        (response.status != 200).then_some(response)
+    });
+    refused(&response, "on the same connection");
+    let before = echo.requests().len();
+    refused(&connection.call(&get), "again");
+    assert_eq!(echo.requests().len(), before);
+    assert!(
+        authority
+            .connect_as(gate.address(), "tools.test", Some(&leaf))
+            .is_none_or(|mut fresh| fresh.send(&get).try_response().is_none()),
+        "and begins no other"
+    );
 }
 
 #[test]

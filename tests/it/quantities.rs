@@ -2,7 +2,8 @@
 //! upstream is not there, and when the gate is killed.
 
 use std::process::Command;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -210,6 +211,34 @@ fn pol_023_an_upstream_that_fails_keeps_what_was_charged() {
     let response = order(&gate, &alice, r#"{"amount":500}"#);
     assert_eq!(response.status, 502, "{}", response.everything());
     refused(&gate, &order(&gate, &alice, r#"{"amount":1}"#), 403, "budget_exceeded");
+}
+
+#[test]
+fn pol_023_a_caller_that_leaves_gets_nothing_back_of_what_the_upstream_may_have_done() {
+    let release = Arc::new(AtomicBool::new(false));
+    let is_released = Arc::clone(&release);
+    let echo = Echo::scripted(move |exchange| {
+        exchange.read_body();
+        while !is_released.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        exchange.answer("", "done");
+    });
+    let gate = start(&echo, BUDGET);
+    let alice = token(&gate, "alice", "");
+    let mut leaving = gate.connect();
+    leaving.send(order_text(&alice, r#"{"amount":500}"#));
+    eventually("the order at the upstream", || (!echo.bytes().is_empty()).then_some(()));
+    drop(leaving);
+    let outcome = eventually("the outcome", || {
+        gate.records().into_iter().find(|record| record["type"] == "outcome")
+    });
+    assert_eq!(
+        (&outcome["result"], &outcome["refunded"]),
+        (&json!("client_aborted"), &Value::Null)
+    );
+    refused(&gate, &order(&gate, &alice, r#"{"amount":1}"#), 403, "budget_exceeded");
+    release.store(true, Ordering::SeqCst);
 }
 
 #[test]

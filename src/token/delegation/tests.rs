@@ -512,7 +512,7 @@ fn r_del_010_011_only_the_delegatee_presents() {
     let workload = |id: String| Presenter { workload: Some(id.into()), ..Presenter::default() };
     let certificate = |uris: &[String]| {
         let uris = uris.iter().map(|uri| uri.as_str().into()).collect();
-        let certificate = Some(Arc::new(Certificate { thumbprint: [0; 32], uris }));
+        let certificate = Some(Arc::new(Certificate { thumbprint: [0; 32], uris, until: None }));
         Presenter { certificate, ..Presenter::default() }
     };
     let key = Presenter { dpop: Some([1; 32]), ..Presenter::default() };

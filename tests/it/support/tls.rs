@@ -15,6 +15,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 
 use super::client::dial;
+use super::svid::lasting;
 use super::{Connection, Gate};
 
 /// A certificate and its key.
@@ -53,6 +54,14 @@ impl Authority {
     /// A certificate of a caller that this authority has signed.
     pub(crate) fn leaf(&self, uri: &str) -> Leaf {
         Leaf::made(uri, |params, key| params.signed_by(key, &self.0).unwrap())
+    }
+
+    /// The same, which ends so many seconds after the beginning of the year 1970.
+    pub(crate) fn leaf_until(&self, uri: &str, seconds: i64) -> Leaf {
+        Leaf::made(uri, |mut params, key| {
+            lasting(&mut params, 0, seconds);
+            params.signed_by(key, &self.0).unwrap()
+        })
     }
 
     /// A TLS connection under `name` that shows `leaf`, or nothing when the handshake fails.
