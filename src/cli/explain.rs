@@ -30,7 +30,6 @@ use crate::model::hex::hex;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::head::Transport;
 use crate::policy::algebra::Basis;
-use crate::policy::quantities::{Lasts, Measure};
 use crate::proxy::body::Payload;
 use crate::proxy::judge::{Arrival, Judgement, judge};
 use crate::proxy::reject;
@@ -366,26 +365,6 @@ fn counted(taken: &[Taken]) -> String {
     }
 }
 
-/// What would fit into the cap that refused the call.
-fn quantity_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
-    let Some(short) = &judged.shortfall else {
-        return "send the amount as a number, where the cap counts it".to_owned();
-    };
-    let cap = escaped(&short.cap.name);
-    match (denial.reason, short.left) {
-        (Reason::QuantityUnknown, _) | (_, None) => "nothing: try again".to_owned(),
-        (_, Some(left)) => {
-            let what = match (&short.cap.measure, short.cap.lasts, short.after) {
-                (Measure::Sum(_), ..) => "ask for less".to_owned(),
-                (Measure::Calls, _, Some(after)) => format!("wait {} s", after.as_secs().max(1)),
-                (Measure::Calls, Lasts::Call, None) => "wait until a call has ended".to_owned(),
-                (Measure::Calls, _, None) => "take a new token".to_owned(),
-            };
-            format!("{what}: this is {} and `{cap}` leaves {left}", short.amount)
-        }
-    }
-}
-
 /// The one input to change, so that this check would pass.
 fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
     let about = denial.about.unwrap_or_default();
@@ -429,7 +408,7 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Authentication => authentication_to_change(call),
         Check::Policies => policy_to_change(denial),
         Check::Grants => grant_to_change(denial, judged),
-        Check::Quantities => quantity_to_change(denial, judged),
+        Check::Quantities => quantities::change(denial, judged),
         Check::Afterwards => "nothing: try again".to_owned(),
     }
 }
@@ -590,6 +569,7 @@ fn quoted(names: &[Box<str>]) -> String {
 }
 
 mod policies;
+mod quantities;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -354,7 +354,7 @@ pub const KEYS: &[Key] = &[
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),
     key("audit.tag_key", "env", Text("variable"), Without("`file`"), "An environment variable."),
 
-    key("policies", "directory", Text("path"), Without("none"), "A directory of policies that tokens may name, asked before any server: `NAME.rego` by name and by digest, `NAME.json` as a registry's record; reloaded when one changes."),
+    key("policies", "directory", Text("path"), Without("none"), "A directory of policies that tokens may name, asked before any server: `NAME.rego` and `NAME.cedar` by name and by digest, `NAME.json` as a registry's record; reloaded when one changes. Two of one name are a mistake."),
     key("policies", "pins", Text("path"), Without("`policy-pins` in the audit directory"), "The file that says which text each name without a digest was first seen with."),
 
     key("revocations", "file", Text("path"), Without("`revocations` in the audit directory"), "Where they are kept; made when it is not there. Beside the audit log, because both must outlive the process."),

@@ -34,8 +34,8 @@ use crate::model::consulted::Consulted;
 use crate::model::need::{Need, Obligation};
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
-use crate::operation::catalog::{BodyUse, Entry};
-use crate::operation::contract::{Breach, Misfit, Sent};
+use crate::operation::catalog::BodyUse;
+use crate::operation::contract::{Breach, Contract, Misfit, Sent};
 use crate::policy::algebra;
 use crate::policy::quantities::Charge;
 use crate::token::extract::Credentials;
@@ -185,8 +185,9 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         scopes_suffice: resource.scopes_suffice,
         local_policies: resource.local_policies.len(),
     };
-    if algebra::concerns(&demand, grant, &operation)
-        && let Err(breach) = fits(question, &operation)
+    if let Some(contract) = &entry.contract
+        && algebra::concerns(&demand, grant, &operation)
+        && let Err(breach) = fits(contract, question, &operation)
     {
         return Ok(breach.into());
     }
@@ -223,8 +224,11 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
 
 /// Whether the arguments are those that the operation takes, where the operator has them validated: before
 /// any policy, so that policies are asked of nothing else, and only where the token is about the operation.
-fn fits(question: &Question<'_>, operation: &Operation<'_>) -> Result<(), Breach> {
-    let Ok(Entry { contract: Some(contract), .. }) = question.call.entry() else { return Ok(()) };
+fn fits(
+    contract: &Contract,
+    question: &Question<'_>,
+    operation: &Operation<'_>,
+) -> Result<(), Breach> {
     let content_type = question.headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     contract.check(operation, Sent { content_type, is_unread: question.is_unread })

@@ -56,10 +56,28 @@ pub struct Members {
     pub input_schema_digest: Option<Box<str>>,
 }
 
-/// Why an answer is no policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is not a policy of this name")]
-pub struct NotAPolicy;
+/// Why an answer or a file is no policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPolicy {
+    /// It is no text.
+    #[error("it is not UTF-8")]
+    Encoding,
+    /// Its text has no length that a policy may have.
+    #[error("its text is empty or larger than 64 KiB")]
+    Length,
+    /// One of its members is not as it must be.
+    #[error("its `{0}` is not a text of 1 to 2048 bytes")]
+    Member(&'static str),
+    /// It is another policy, or two.
+    #[error("its `policy_id` and `id` differ, or are not the name that was asked for")]
+    Name,
+    /// It has no text, or two of which each could be believed by another reader.
+    #[error("it must have one text, as `source`, `content` or `rego_policy`")]
+    Source,
+    /// It is not the JSON that it should be.
+    #[error("it is not strict JSON: {0}")]
+    Syntax(String),
+}
 
 impl Record {
     /// A text of which nothing else is known.
@@ -93,23 +111,27 @@ impl Record {
     /// it must be the one called `id`.
     pub fn read(body: &[u8], is_json: bool, id: Option<&str>) -> Result<Self, NotAPolicy> {
         if !is_json {
-            let text = std::str::from_utf8(body).map_err(|_error| NotAPolicy)?;
-            return if fits(text) { Ok(Self::of(text)) } else { Err(NotAPolicy) };
+            let text = std::str::from_utf8(body).map_err(|_error| NotAPolicy::Encoding)?;
+            return if fits(text) { Ok(Self::of(text)) } else { Err(NotAPolicy::Length) };
         }
-        let members = json::parse_object(body, MAX_DEPTH).map_err(|_error| NotAPolicy)?;
-        let text = |name: &str| text(&members, name);
+        let members = json::parse_object(body, MAX_DEPTH);
+        let members = members.map_err(|error| NotAPolicy::Syntax(error.to_string()))?;
+        let text = |name: &'static str| text(&members, name);
         let names = [text("policy_id")?, text("id")?];
         let own = names.into_iter().flatten().next();
         let differs = |name: &&str| Some(*name) != own || id.is_some_and(|asked| asked != *name);
         if names.iter().flatten().any(differs) {
-            return Err(NotAPolicy);
+            return Err(NotAPolicy::Name);
         }
         // Two texts in one answer could each be believed by another reader.
         let mut sources =
             ["source", "content", "rego_policy"].iter().filter_map(|name| members.get(*name));
         let (source, further) = (sources.next(), sources.next());
-        let source = source.and_then(Value::as_str).filter(|source| fits(source));
-        let (Some(source), None) = (source, further) else { return Err(NotAPolicy) };
+        let source = source.and_then(Value::as_str);
+        let (Some(source), None) = (source, further) else { return Err(NotAPolicy::Source) };
+        if !fits(source) {
+            return Err(NotAPolicy::Length);
+        }
         Ok(Self {
             language: text("language")?.map(Into::into),
             id: own.map(Into::into),
@@ -142,11 +164,14 @@ fn fits(text: &str) -> bool {
     (1..=MAX_SOURCE).contains(&text.len())
 }
 
-fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Result<Option<&'m str>, NotAPolicy> {
+fn text<'m>(
+    members: &'m Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'m str>, NotAPolicy> {
     match members.get(name) {
         None => Ok(None),
         Some(Value::String(text)) if (1..=MAX_MEMBER).contains(&text.len()) => Ok(Some(text)),
-        Some(_) => Err(NotAPolicy),
+        Some(_) => Err(NotAPolicy::Member(name)),
     }
 }
 
@@ -289,24 +314,30 @@ mod tests {
         assert_eq!(&*read(json!({"source": "x"})).unwrap().text, "x");
         let reference = json!({"policy_id": "p", "rego_policy": "x", "description": null});
         assert_eq!(&*read(reference).unwrap().text, "x");
-        for bad in [
-            json!({}),
-            json!({"source": ""}),
-            json!({"source": 7}),
-            json!({"source": "x".repeat(MAX_SOURCE + 1)}),
-            json!({"policy_id": "q", "source": "x"}),
-            json!({"id": "q", "source": "x"}),
-            json!({"source": "x", "content": "x"}),
-            json!({"source": "x", "language": 7}),
-            json!({"source": "x", "entrypoint": ""}),
-            json!(["x"]),
+        for (bad, why) in [
+            (json!({}), NotAPolicy::Source),
+            (json!({"source": ""}), NotAPolicy::Length),
+            (json!({"source": 7}), NotAPolicy::Source),
+            (json!({"source": "x".repeat(MAX_SOURCE + 1)}), NotAPolicy::Length),
+            (json!({"policy_id": "q", "source": "x"}), NotAPolicy::Name),
+            (json!({"id": "q", "source": "x"}), NotAPolicy::Name),
+            (json!({"source": "x", "content": "x"}), NotAPolicy::Source),
+            (json!({"source": "x", "language": 7}), NotAPolicy::Member("language")),
+            (json!({"source": "x", "entrypoint": ""}), NotAPolicy::Member("entrypoint")),
         ] {
-            assert_eq!(read(bad.clone()), Err(NotAPolicy), "{bad}");
+            assert_eq!(read(bad.clone()), Err(why), "{bad}");
         }
         assert_eq!(&*Record::read(b"package x", false, None).unwrap().text, "package x");
-        for bad in [&b""[..], b"\xff", &vec![b'x'; MAX_SOURCE + 1]] {
-            assert_eq!(Record::read(bad, false, None), Err(NotAPolicy));
+        let long = vec![b'x'; MAX_SOURCE + 1];
+        for (bad, why) in [
+            (&b""[..], NotAPolicy::Length),
+            (b"\xff", NotAPolicy::Encoding),
+            (&long, NotAPolicy::Length),
+        ] {
+            assert_eq!(Record::read(bad, false, None), Err(why));
         }
-        assert_eq!(Record::read(br#"{"source":"a","source":"b"}"#, true, None), Err(NotAPolicy));
+        for bad in [&br#"{"source":"a","source":"b"}"#[..], b"[]", b"{", b"\xff"] {
+            assert!(matches!(Record::read(bad, true, None), Err(NotAPolicy::Syntax(_))));
+        }
     }
 }

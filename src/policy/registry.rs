@@ -16,12 +16,22 @@ pub struct Registry {
 /// A policy, and the issuer whose name it has; `None` for the name that every one gives it.
 type Entry = (Option<Box<str>>, Arc<Record>);
 
+/// There is a policy of this name, by the same issuer or by every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken;
+
 impl Registry {
-    /// Adds the policy called `id`: by `issuer`, or by every one.
-    pub fn add(&mut self, id: &str, issuer: Option<&str>, record: Record) {
+    /// Adds the policy called `id`: by `issuer`, or by every one. Not where there is one: which of two texts a
+    /// name means must not rest on the order of files.
+    pub fn add(&mut self, id: &str, issuer: Option<&str>, record: Record) -> Result<(), Taken> {
+        let entries = self.named.entry(id.into()).or_default();
+        if entries.iter().any(|(own, _)| own.as_deref() == issuer) {
+            return Err(Taken);
+        }
         let record = Arc::new(record);
         self.digests.insert(record.sha256, Arc::clone(&record));
-        self.named.entry(id.into()).or_default().push((issuer.map(Into::into), record));
+        entries.push((issuer.map(Into::into), record));
+        Ok(())
     }
 
     /// The policy that `issuer` calls `id`. An entry for the issuer alone comes before one for all.
@@ -46,9 +56,11 @@ mod tests {
     #[test]
     fn an_entry_of_one_issuer_comes_before_one_for_all() {
         let mut registry = Registry::default();
-        registry.add("p", None, Record::of("all"));
-        registry.add("p", Some("a"), Record::of("a alone"));
-        registry.add("q", Some("a"), Record::of("q"));
+        registry.add("p", None, Record::of("all")).unwrap();
+        registry.add("p", Some("a"), Record::of("a alone")).unwrap();
+        registry.add("q", Some("a"), Record::of("q")).unwrap();
+        assert_eq!(registry.add("p", Some("a"), Record::of("another")), Err(Taken));
+        assert!(registry.with_digest(&Record::of("another").sha256).is_none());
         let text = |issuer, id| registry.named(issuer, id).map(|record| &*record.text);
         assert_eq!(text("a", "p"), Some("a alone"));
         assert_eq!(text("b", "p"), Some("all"));

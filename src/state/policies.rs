@@ -10,8 +10,8 @@ use crate::config;
 use crate::decide::consult;
 use crate::decide::world::LocalPolicy;
 use crate::policy::engine::{self, Class, Data, NotAdmitted, Source};
-use crate::policy::record::{MAX_SOURCE, Record};
-use crate::policy::registry::Registry;
+use crate::policy::record::{MAX_SOURCE, NotAPolicy, Record};
+use crate::policy::registry::{Registry, Taken};
 use crate::token::trust::Issuer;
 
 /// The most files of a directory of policies.
@@ -34,13 +34,13 @@ pub enum PolicyError {
         #[source]
         source: io::Error,
     },
-    /// A file is no policy.
+    /// A file is no policy, or not one that can be used.
     #[error("`{}` is not a policy: {why}", path.display())]
     NotAPolicy {
         /// It.
         path: PathBuf,
         /// What is wrong with it.
-        why: &'static str,
+        why: String,
     },
     /// A file is no data of a policy.
     #[error("`{}` is not the data of a policy: {why}", path.display())]
@@ -74,12 +74,16 @@ fn told(all: &[PolicyError]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+fn not_a_policy(path: &Path, why: impl Into<String>) -> PolicyError {
+    PolicyError::NotAPolicy { path: path.to_owned(), why: why.into() }
+}
+
 /// Compiles a policy of a resource.
 pub(super) fn local(policy: &config::LocalPolicy) -> Result<LocalPolicy, PolicyError> {
     let path = &policy.file;
     let text = read(path)?;
     let text = std::str::from_utf8(&text)
-        .map_err(|_error| PolicyError::NotAPolicy { path: path.clone(), why: "it is not UTF-8" })?;
+        .map_err(|_error| not_a_policy(path, NotAPolicy::Encoding.to_string()))?;
     let source = Source {
         language: policy.language,
         class: Class::Local,
@@ -115,7 +119,10 @@ pub(super) fn registry(directory: &Path, faults: &mut Vec<PolicyError>) -> Regis
         match registered(&path) {
             Ok((id, record)) => {
                 let issuer = record.issuer.clone();
-                registry.add(&id, issuer.as_deref(), record);
+                if let Err(Taken) = registry.add(&id, issuer.as_deref(), record) {
+                    let why = format!("another file has the policy `{id}` already");
+                    faults.push(not_a_policy(&path, why));
+                }
             }
             Err(fault) => faults.push(fault),
         }
@@ -127,8 +134,7 @@ fn listed(directory: &Path) -> Result<Vec<PathBuf>, PolicyError> {
     let files = config::policies::files(directory)
         .map_err(|source| PolicyError::Io { path: directory.to_owned(), source })?;
     if files.len() > MAX_FILES {
-        let why = "there are more than 10000 policies in it";
-        return Err(PolicyError::NotAPolicy { path: directory.to_owned(), why });
+        return Err(not_a_policy(directory, "there are more than 10000 policies in it"));
     }
     Ok(files)
 }
@@ -144,17 +150,11 @@ pub(super) fn none_of(mut faults: Vec<PolicyError>) -> Result<(), PolicyError> {
 
 /// A file of the directory: a text by the name of the file, or a record.
 fn registered(path: &Path) -> Result<(Box<str>, Record), PolicyError> {
-    let bad = |why| PolicyError::NotAPolicy { path: path.to_owned(), why };
     let name = path.file_stem().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| bad("its name is not UTF-8"))?;
+    let name = name.ok_or_else(|| not_a_policy(path, "its name is not UTF-8"))?;
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let record = Record::read(&read(path)?, ending == "json", None).map_err(|_none| {
-        bad(if ending == "json" {
-            "it is not a registry's record with one text of at most 64 KiB"
-        } else {
-            "it is empty, larger than 64 KiB, or not UTF-8"
-        })
-    })?;
+    let record = Record::read(&read(path)?, ending == "json", None);
+    let record = record.map_err(|why| not_a_policy(path, why.to_string()))?;
     let language = record.language.clone().or_else(|| (ending != "json").then(|| ending.into()));
     let id = record.id.clone().unwrap_or_else(|| name.into());
     Ok((id, Record { language, ..record }))
@@ -208,7 +208,7 @@ fn read_within(path: &Path, most: usize) -> Result<Vec<u8>, PolicyError> {
     let file = File::open(path).map_err(failed)?;
     file.take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > most {
-        return Err(PolicyError::NotAPolicy { path: path.to_owned(), why: "it is too large" });
+        return Err(not_a_policy(path, "it is too large"));
     }
     Ok(bytes)
 }

@@ -387,13 +387,24 @@ fn check_tells_every_bad_file_of_the_directory_and_every_text_that_no_token_coul
     assert!(!told.contains("fine.rego"), "{told}");
     setup.write("named/empty.rego", "");
     setup.write("named/broken.json", "{");
+    setup.write("named/again.json", &json!({"id": "fine", "source": DENY}).to_string());
+    setup.write("named/two.json", &json!({"source": "x", "content": "x"}).to_string());
+    setup.write("named/member.json", &json!({"source": "x", "entrypoint": 7}).to_string());
     for own in ["one", "two"] {
         setup.write(&format!("{own}.rego"), "package a\nallow if allow");
         setup.operations += &format!("\n[[resource.local_policy]]\nfile = \"{own}.rego\"\n");
     }
     let (code, told) = setup.check();
-    for file in ["empty.rego", "broken.json", "one.rego", "two.rego"] {
-        assert!(code == Some(2) && told.contains(file), "{file}: {told}");
+    for part in [
+        "/named/empty.rego` is not a policy: its text is empty",
+        "/named/broken.json` is not a policy: it is not strict JSON: EOF while parsing an object at line 1 column 1",
+        "/named/fine.rego` is not a policy: another file has the policy `fine` already",
+        "/named/two.json` is not a policy: it must have one text",
+        "/named/member.json` is not a policy: its `entrypoint` is not a text",
+        "/one.rego`",
+        "/two.rego`",
+    ] {
+        assert!(code == Some(2) && told.contains(part), "{part}: {told}");
     }
 }
 

@@ -266,6 +266,19 @@ fn pol_023_an_amount_that_cannot_be_counted_is_refused() {
         refused(&gate, &order(&gate, &alice, r#"{"amount":"0.01"}"#), 403, "budget_exceeded");
     assert_eq!(record["exceeded"]["left"], "0.000000000000000001");
     assert_eq!(order(&gate, &alice, r#"{"amount":"0.000000000000000001"}"#).status, 200);
+    let body = gate.setup.write("body.json", r#"{"amount":"1e1"}"#);
+    let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+        .args(["explain", "-c", "opgate.toml", "--request", "POST /shop/orders", "--token", &alice])
+        .arg("--body")
+        .arg(body)
+        .current_dir(gate.setup.dir.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("the amount in the body: `/amount`, which `daily` counts, must"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub fn run(args: &DigestArgs) -> anyhow::Result<Outcome> {
     let is_record = path.extension().is_some_and(|ending| ending == "json");
     let text = super::read(path)?;
     let record = Record::read(text.as_bytes(), is_record, None)
-        .map_err(|_none| problem("is neither a policy nor the record of one"))?;
+        .map_err(|why| problem(&format!("is neither a policy nor the record of one: {why}")))?;
     let mut told = format!("hash            sha256-{}\n", BASE64_STANDARD.encode(record.sha256));
     if is_record {
         let binding = record.binding().ok_or_else(|| {
