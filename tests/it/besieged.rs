@@ -338,3 +338,31 @@ fn metric(gate: &Gate, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).unwrap();
     line.parse().unwrap()
 }
+
+#[test]
+fn pol_010_no_argument_makes_its_caller_somebody_else() {
+    let names = ["user", "agent", "client", "token", "action", "resource", "evidence", "context"];
+    for shape in ["standard", "draft-flat"] {
+        let echo = Echo::start();
+        let mut setup = Setup::new(&echo);
+        setup.issuer = format!("policies = {{ input = {shape:?} }}");
+        let gate = setup.start();
+        for name in names {
+            let body = format!("package a\nallow if input.{name}.id == \"admin\"");
+            let token = Token::new().claim("authorization_details", json!([entry(&body)]));
+            let token = token.sign(&gate.setup.key);
+            let mut arguments = json!({});
+            arguments[name] = json!({"id": "admin"});
+            let call = bearer(&token, "POST", HOSTILE, &arguments.to_string());
+            let response = gate.send(call);
+            assert_eq!(response.status, 403, "{shape}: {name}: {}", response.everything());
+        }
+        echo.assert_untouched(shape);
+        // A name that nothing else has is an argument's, in the shape that puts them there.
+        let body = "package a\nallow if input.amount == 7";
+        let token = Token::new().claim("authorization_details", json!([entry(body)]));
+        let call = bearer(&token.sign(&gate.setup.key), "POST", HOSTILE, r#"{"amount":7}"#);
+        let expected = if shape == "draft-flat" { 200 } else { 403 };
+        assert_eq!(gate.send(call).status, expected, "{shape}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::chain::{agent, delegated, record, sign};
+use crate::support::chain::{agent, delegated, detached, record, sign};
 use crate::support::gate::ISSUER;
 use crate::support::jwks::set;
 use crate::support::{Echo, Gate, Key, Response, Setup, Token, eventually};
@@ -70,6 +70,85 @@ fn del_001_003_004_009_a_chain_is_verified_and_its_mutations_are_refused() {
     let response = gate.get(TARGET, &long);
     assert_eq!(response.error(), "invalid_delegation_chain");
     assert_eq!(gate.get(TARGET, &delegated(5, key).sign(key)).status, 200);
+}
+
+/// A chain of two hops of which both records were changed and signed anew, newest first.
+fn hops(key: &Key, change: impl Fn(usize, &mut Value)) -> Token {
+    let hop = |n: usize| {
+        let mut hop = record(n, ISSUER, key);
+        change(n, &mut hop);
+        sign_members(&mut hop, key);
+        hop
+    };
+    delegated(2, key).claim("delegation_chain", json!([hop(1), hop(0)]))
+}
+
+/// Signs what the draft says is signed, whatever else the record has.
+fn sign_members(record: &mut Value, key: &Key) {
+    const SIGNED: [&str; 8] = [
+        "delegator_id",
+        "delegatee_id",
+        "as_id",
+        "delegation_timestamp",
+        "scope",
+        "delegated_policy",
+        "operation_summary",
+        "root_evidence_ref",
+    ];
+    let mut signed = record.clone();
+    signed.as_object_mut().unwrap().retain(|name, _| SIGNED.contains(&name.as_str()));
+    record["as_signature"] = json!(detached(&signed, key));
+}
+
+#[test]
+fn del_002_005_006_020_records_that_no_honest_server_makes_are_refused_though_it_signed_them() {
+    let echo = Echo::start();
+    let gate = setup(&echo).start();
+    let key = &gate.setup.key;
+    let iat = delegated(1, key).payload["iat"].as_i64().unwrap();
+    let timed = |newer: i64, older: i64| {
+        let at = [older, newer];
+        hops(key, move |n, hop| hop["delegation_timestamp"] = json!(at[n])).claim("iat", iat)
+    };
+    let scoped = |own: &str, newer: &str, older: &str| {
+        let scopes = [older, newer];
+        hops(key, |n, hop| hop["scope"] = json!(scopes[n])).claim("scope", own)
+    };
+    let mixed = hops(key, |n, hop| {
+        if n == 0 {
+            *hop = json!({"delegator_jti": "t0", "delegator_agent_identity": {},
+                "delegation_timestamp": "2026-01-01T00:00:00Z"});
+        }
+    });
+    let members_of_both = hops(key, |_, hop| hop["delegator_jti"] = json!("t0"));
+    for (case, token, check) in [
+        ("the newer before the older", timed(iat - 60, iat - 30), "D10"),
+        ("after the token", timed(iat + 1, iat - 30), "D10"),
+        ("older than a day", timed(iat - 30, iat - 86_401), "D10"),
+        ("a hop that widens", scoped("a", "a b c", "a b"), "D13"),
+        ("a token that widens", scoped("a b c", "a b", "a b c"), "D13"),
+        ("one word for another", scoped("ab", "a", "a b"), "D13"),
+        ("two shapes", mixed, "D2"),
+    ] {
+        assert_eq!(refused_by(&gate, &echo, case, &token), check, "{case}");
+    }
+    let both = gate.get(TARGET, &members_of_both.sign(key));
+    assert_eq!((both.status, both.error()), (401, "invalid_delegation_chain".into()));
+    echo.assert_untouched("dishonest records");
+    for (case, token) in [
+        ("at one time", timed(iat, iat)),
+        ("a day old", timed(iat, iat - 86_400)),
+        ("narrowed twice", scoped("a", "b a", "c a b")),
+    ] {
+        let response = gate.get(TARGET, &token.sign(key));
+        assert_eq!(response.status, 200, "{case}: {}", response.everything());
+    }
+    // What no signature covers changes nothing, and is told by its name alone.
+    let extra = hops(key, |_, hop| hop["admin"] = json!({"secret": "everything"}));
+    assert_eq!(gate.get(TARGET, &extra.sign(key)).status, 200);
+    let record = gate.decisions().pop().unwrap();
+    assert_eq!(record["delegation"]["hops"][0]["unsigned"], "admin");
+    assert!(!record.to_string().contains("everything"));
 }
 
 #[test]
