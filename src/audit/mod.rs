@@ -1,5 +1,7 @@
 //! What the audit log says: the records, and nothing about where they are kept.
 
 pub mod line;
+pub mod merkle;
+pub mod note;
 pub mod record;
 pub mod tag;

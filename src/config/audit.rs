@@ -26,6 +26,7 @@ pub(super) fn audit(file: &Section<'_>, into: &mut Reading<'_>) -> Option<Audit>
         queue_records: section.small("queue_records"),
         queue_bytes: section.small("queue_bytes"),
         tag_key,
+        signing_key: section.text("signing_key").map(|(text, _)| value::path(text, into.base())),
         discretion: Discretion {
             ids: section.switch("hash_ids"),
             texts: section.switch("hash_only"),

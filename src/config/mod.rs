@@ -580,6 +580,8 @@ pub struct Audit {
     pub queue_records: usize,
     /// `queue_bytes`: bytes that may wait for the disk.
     pub queue_bytes: usize,
+    /// `signing_key`: the file of the key that signs checkpoints; none where it lies in the directory.
+    pub signing_key: Option<PathBuf>,
     /// `tag_key`: the key of keyed hashes; made in the directory where it is not set.
     pub tag_key: Option<secret::Reference>,
     /// `hash_ids` and `hash_only`

@@ -349,6 +349,7 @@ pub const KEYS: &[Key] = &[
     key("audit", "queue_records", Count(1, 10_000_000), Default("8192"), "Records that may wait for the disk; with so many, a call waits up to `max_wait` for room and is then refused. A quarter of a second at full load."),
     key("audit", "queue_bytes", Size(64 * KIB, 4 * GIB), Default("16MiB"), "Bytes that may wait for the disk. 2 KiB for each of the records."),
     key("audit", "tag_key", Table("audit.tag_key"), Without("made in the directory"), "The key of keyed hashes of personal values; exactly one of `file` and `env`. Share it between gates to recognize a subject across their logs."),
+    key("audit", "signing_key", Text("path"), Without("made in the directory"), "The file of the key that signs what the log has come to: 32 bytes in hexadecimal, made if it is not there. Beside the log whoever can rewrite the log can sign it anew; on another volume they cannot."),
     key("audit", "hash_ids", Switch, Default("false"), "Write the ids of agents and clients as keyed hashes, as those of persons always are: in every record they can be recognized (`opgate audit tag`) and not read. Off, because an agent is not a person, and who reviews the log looks for it by name."),
     key("audit", "hash_only", Switch, Default("false"), "Of what a person was shown, and of what a delegation says it is for, write only the SHA-256. Off, because a reviewer should see what was confirmed without asking elsewhere."),
     key("audit.tag_key", "file", Text("path"), Without("`env`"), "A file; one trailing line end is not part of the key."),

@@ -18,7 +18,9 @@ use crate::audit::line::{MAX_LINE, Members};
 use crate::audit::record::{Body as _, Gap};
 use crate::model::time::Timestamp;
 
+use super::sealer::SealError;
 use super::segment::{self, Lines, Place};
+use super::tree;
 
 /// The most that one write of the journal holds. A write that the power cut short can leave holes within
 /// its bytes, so this much of the end of the log may be torn.
@@ -57,6 +59,9 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// The log is not what was signed of it.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// Another process writes this log.
     #[error("the audit log at `{}` is in use by another process", path.display())]
     Locked {
@@ -449,6 +454,12 @@ pub fn quarantine(directory: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let target = directory.join(&aside);
     DirBuilder::new().mode(0o700).create(&target)?;
     fs::rename(directory.join(segment::DIRECTORY), target.join(segment::DIRECTORY))?;
+    // Died here: the tree says that there were more records, and the next start refuses until the log is set
+    // aside again.
+    let tree = directory.join(tree::DIRECTORY);
+    if tree.try_exists()? {
+        fs::rename(tree, target.join(tree::DIRECTORY))?;
+    }
     sync_directory(&target)?;
     sync_directory(directory)?;
     // Died here: there is no log but `seg.new`, which the next start puts in its place.

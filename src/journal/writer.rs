@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use super::batch::{Batch, DURABLE, FAILED};
 use super::disk::{Disk, Files};
 use super::queue::{Queue, Work};
 use super::recovery::{self, OpenError, Recovered};
+use super::sealer::Sealer;
+use super::sealing::{Sealed, Sealing};
 use super::tail::Tail;
 use crate::audit::record::{Body, Discretion, Effect, Ending, Gap, Kept, Outcome, Start, Stop};
 use crate::audit::tag::{Tag, Tagger};
@@ -118,6 +121,10 @@ struct Shared {
     max_bytes: usize,
     tagger: Tagger,
     discretion: Discretion,
+    /// The records before this one are durable.
+    durable: Arc<AtomicU64>,
+    /// None where the log is not in files.
+    sealing: Option<Sealing>,
 }
 
 impl Journal {
@@ -131,11 +138,20 @@ impl Journal {
     ) -> Result<(Self, Recovered), OpenError> {
         let lock = recovery::lock(&config.directory)?;
         let recovered = recovery::recover(&config.directory)?;
+        let io = |source| failed(&config.directory, source);
         let segment = recovered.segment.as_ref().map(|segment| segment.path.as_path());
-        let disk = Files::open(&config.directory, segment)
-            .map_err(|source| failed(&config.directory, source))?;
-        let journal = Self::start(config, tagger, config_digest, now, &recovered, disk, Some(lock))
-            .map_err(|source| failed(&config.directory, source))?;
+        if let Some(segment) = segment {
+            // What an earlier process left in the kernel's memory is about to be sealed.
+            File::open(segment).and_then(|file| file.sync_all()).map_err(io)?;
+        }
+        let (key, records) = (config.signing_key.as_deref(), recovered.next_seq);
+        let sealer = Sealer::open(&config.directory, key, (&config.name, now), records)?;
+        let disk = Files::open(&config.directory, segment).map_err(io)?;
+        let durable = Arc::new(AtomicU64::new(records));
+        let sealing = Sealing::start(config, sealer, &durable).map_err(io)?;
+        let end = End { disk, lock: Some(lock), durable, sealing: Some(sealing) };
+        let journal =
+            Self::start(config, tagger, config_digest, now, &recovered, end).map_err(io)?;
         Ok((journal, recovered))
     }
 
@@ -145,9 +161,9 @@ impl Journal {
         config_digest: &str,
         now: Timestamp,
         recovered: &Recovered,
-        disk: impl Disk + 'static,
-        lock: Option<File>,
+        end: End<impl Disk + 'static>,
     ) -> io::Result<Self> {
+        let End { disk, lock, durable, sealing } = end;
         let kept = match config.durability {
             Durability::Batched => Kept::Batched,
             Durability::Sync => Kept::Sync,
@@ -164,16 +180,19 @@ impl Journal {
             max_bytes: config.queue_bytes,
             tagger,
             discretion: config.discretion,
+            durable,
+            sealing,
         };
         let journal = Self(Arc::new(shared));
         journal.begin_epoch(recovered, config_digest, now);
         let mut tail = Tail::new(config, recovered, now, disk, lock);
         // Nothing is served before the epoch has begun on the disk.
-        let Work { lines, first_seq, batch, .. } = journal.0.queue().take();
+        let Work { lines, first_seq, records, batch, .. } = journal.0.queue().take();
         tail.write(&lines, first_seq, now)?;
         if tail.owes_sync {
             tail.sync()?;
         }
+        journal.0.durable.store(after(first_seq, records), Ordering::Release);
         batch.resolve(DURABLE);
         let shared = Arc::clone(&journal.0);
         let thread =
@@ -321,7 +340,12 @@ impl Journal {
         self.0.tagger.cut(value)
     }
 
-    /// Writes the `stop` record, waits until everything is on the disk, and ends the thread.
+    /// How far the log is sealed; `None` where it is not in files.
+    pub fn sealed(&self) -> Option<Sealed> {
+        self.0.sealing.as_ref().map(Sealing::sealed)
+    }
+
+    /// Writes the `stop` record, waits until everything is on the disk and sealed, and ends the threads.
     pub fn close(&self) {
         self.0.queue().closing = true;
         self.0.wake.notify_one();
@@ -330,7 +354,23 @@ impl Journal {
         {
             tracing::error!("the journal thread ended early");
         }
+        if let Some(sealing) = &self.0.sealing {
+            sealing.close();
+        }
     }
+}
+
+/// Where the log goes.
+struct End<D> {
+    disk: D,
+    lock: Option<File>,
+    durable: Arc<AtomicU64>,
+    sealing: Option<Sealing>,
+}
+
+/// The number of the record behind `records` that begin with `first_seq`.
+fn after(first_seq: u64, records: usize) -> u64 {
+    first_seq.saturating_add(u64::try_from(records).unwrap_or(u64::MAX))
 }
 
 impl fmt::Debug for Journal {
@@ -420,6 +460,7 @@ impl Shared {
 
     /// The life of the thread.
     fn run<D: Disk>(&self, mut tail: Tail<D>) {
+        let mut end = self.durable.load(Ordering::Relaxed);
         while let Some(work) = self.next(tail.owes_sync.then_some(tail.synced)) {
             let Work { lines, records, first_seq, firm, batch } = work;
             let began = clock::instant();
@@ -434,6 +475,12 @@ impl Shared {
             };
             match written {
                 Ok(()) => {
+                    if records > 0 {
+                        end = after(first_seq, records);
+                    }
+                    if !tail.owes_sync {
+                        self.durable.store(end, Ordering::Release);
+                    }
                     // Durable from here on: whoever is told so may act on it.
                     batch.resolve(DURABLE);
                     self.wrote(lines);

@@ -8,6 +8,11 @@ use super::*;
 use crate::audit::record::{Decision, Http};
 use crate::journal::disk::SEGMENTS;
 
+/// A log that is on this disk, and is not sealed.
+fn end<D>(disk: D) -> End<D> {
+    End { disk, lock: None, durable: Arc::default(), sealing: None }
+}
+
 fn config(directory: &Path) -> Audit {
     Audit {
         directory: directory.to_owned(),
@@ -20,6 +25,7 @@ fn config(directory: &Path) -> Audit {
         queue_records: 1_000,
         queue_bytes: 1_000_000,
         tag_key: None,
+        signing_key: None,
         discretion: Discretion::default(),
     }
 }
@@ -162,8 +168,7 @@ async fn write_until_it_fails(directory: &Path, countdown: usize, fails: Fails) 
         "digest",
         now,
         &recovered,
-        disk,
-        None,
+        end(disk),
     )
     .unwrap();
     let mut acknowledged = Vec::new();
@@ -281,7 +286,7 @@ fn narrow(directory: &Path, max_wait: Duration) -> (Journal, impl Fn(bool)) {
     let disk = Hanging { files: Files::open(directory, None).unwrap(), gate: Arc::clone(&gate) };
     let now = Timestamp::from_seconds(100);
     let tagger = Tagger::new(b"key");
-    let journal = Journal::start(&bounds, tagger, "digest", now, &recovered, disk, None).unwrap();
+    let journal = Journal::start(&bounds, tagger, "digest", now, &recovered, end(disk)).unwrap();
     let hang = move |hangs| {
         *gate.0.lock().unwrap() = hangs;
         gate.1.notify_all();
