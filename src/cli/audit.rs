@@ -1,6 +1,7 @@
 //! `opgate audit`: reading the log, offline, on a directory or a copy of one.
 
 pub mod refused;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,8 @@ use crate::runtime::clock;
 /// `opgate audit`
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
+    /// The verifier key of the log: keep it elsewhere, for `verify --key`
+    Key(LogArgs),
     /// Set a damaged log aside, untouched, and begin a new one that says so
     Recover(LogArgs),
     /// What was refused and why, by operation and agent; with `--observed`, what would have been
@@ -39,6 +42,13 @@ Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"
     #[command(after_help = "Example:
   opgate audit tail --audit audit -n 50 -f    the last 50, then whatever comes")]
     Tail(TailArgs),
+    /// Whether the log is what was signed of it, and whole
+    #[command(after_help = "Example:
+  opgate audit verify --audit copy-of-audit --key 'opgate/1790000000+1a2b3c4d+AY9…'
+
+Exit code 0: intact. 1: not intact, and where. 2: intact, and incomplete: records that are not signed yet, gaps, calls that
+were interrupted. 3: nothing can be said, as of a log that no gate has signed.")]
+    Verify(verify::VerifyArgs),
 }
 
 /// Which log.
@@ -92,11 +102,17 @@ pub struct TailArgs {
 /// Runs one of the commands.
 pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
     match command {
+        AuditCommand::Key(args) => {
+            let key = crate::journal::verify::own_key(&args.audit)?;
+            output::print(&format!("{key}\n"))?;
+            Ok(Outcome::Done)
+        }
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Refused(args) => refused::run(args),
         AuditCommand::Show(args) => show(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
+        AuditCommand::Verify(args) => verify::run(args),
     }
 }
 

@@ -125,6 +125,10 @@ pub enum Outcome {
     Refused,
     /// What was given cannot be used, and why has been said.
     Unusable,
+    /// What was found is right, and not all there is.
+    Incomplete,
+    /// Nothing can be said of it.
+    Unknown,
 }
 
 /// A failure that is the caller's to mend: exit code 2.
@@ -151,7 +155,8 @@ pub fn run() -> ExitCode {
     match dispatch(cli.command) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Refused) => ExitCode::from(1),
-        Ok(Outcome::Unusable) => ExitCode::from(2),
+        Ok(Outcome::Unusable | Outcome::Incomplete) => ExitCode::from(2),
+        Ok(Outcome::Unknown) => ExitCode::from(3),
         Err(error) => {
             output::complain(&format!("opgate: {error:#}"));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 3 })

@@ -423,8 +423,24 @@ impl Engine {
         );
     }
 
+    fn register_sealing(&self) {
+        let journal = self.journal.clone();
+        self.lasting.metrics.gauge(
+            "opgate_audit_sealed_records",
+            "Records that the latest signed checkpoint covers",
+            move || wide(journal.sealed().unwrap_or_default().size),
+        );
+        let journal = self.journal.clone();
+        self.lasting.metrics.gauge(
+            "opgate_audit_checkpoint_timestamp_seconds",
+            "When the latest checkpoint was signed; 0 before the first of this process",
+            move || wide(journal.sealed().unwrap_or_default().at.seconds()),
+        );
+    }
+
     fn register_gauges(self: &Arc<Self>, entrance: &Entrance) {
         self.register_reloads();
+        self.register_sealing();
         let entrance = entrance.clone();
         self.lasting.metrics.gauge(
             "opgate_connections_open",
@@ -569,6 +585,9 @@ impl Engine {
         let mut reasons = Vec::new();
         if let Some(why) = self.journal.health() {
             reasons.push(NotReady { what: "audit".into(), why: why.into() });
+        }
+        if let Some(why) = self.journal.sealed().and_then(|sealed| sealed.failure) {
+            reasons.push(NotReady { what: "audit tree".into(), why: why.into() });
         }
         for issuer in self.serving.load().facts.without_keys() {
             let why = format!("the keys of `{issuer}` were never obtained");

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::segment;
+use super::{segment, tree};
 
 /// The files beside the segments.
 const FILES: [&str; 3] = ["lock", "revocations", "tag.key"];
@@ -69,6 +69,15 @@ pub fn check(directory: &Path) -> Result<Vec<(PathBuf, Exposure)>, CustodyError>
     look(&segments, Expected::Directory)?;
     for name in FILES {
         look(&directory.join(name), Expected::File)?;
+    }
+    let hashes = directory.join(tree::DIRECTORY);
+    look(&hashes, Expected::Directory)?;
+    if hashes.is_dir() {
+        let entries = fs::read_dir(&hashes).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let failed = |source| CustodyError::Io { path: hashes.clone(), source };
+        for entry in entries.map_err(failed)? {
+            look(&entry.path(), Expected::File)?;
+        }
     }
     let failed = |source| CustodyError::Io { path: segments.clone(), source };
     for place in segment::list(directory).map_err(failed)? {

@@ -15,4 +15,5 @@ pub mod tag_key;
 mod tail;
 pub mod tree;
 pub mod uses;
+pub mod verify;
 pub mod writer;

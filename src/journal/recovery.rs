@@ -181,16 +181,16 @@ pub fn recover(directory: &Path) -> Result<Recovered, OpenError> {
 
 /// The members of a line that recovery judges by; all others are skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-struct Entry<'a> {
+pub(super) struct Entry<'a> {
     v: u64,
-    seq: u64,
+    pub(super) seq: u64,
     #[serde(borrow)]
-    ts: Cow<'a, str>,
+    pub(super) ts: Cow<'a, str>,
     #[serde(borrow, default)]
     log: Cow<'a, str>,
-    ep: u64,
+    pub(super) ep: u64,
     #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+    pub(super) kind: Cow<'a, str>,
     #[serde(borrow, default)]
     id: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -198,8 +198,9 @@ struct Entry<'a> {
     #[serde(borrow, default)]
     mode: Cow<'a, str>,
     #[serde(borrow, default)]
-    result: Cow<'a, str>,
-    of: Option<u64>,
+    pub(super) result: Cow<'a, str>,
+    pub(super) of: Option<u64>,
+    pub(super) at_most: Option<u64>,
     recovered: Option<Interrupted>,
 }
 
@@ -209,7 +210,7 @@ struct Interrupted {
 }
 
 impl Entry<'_> {
-    fn opens(&self) -> bool {
+    pub(super) fn opens(&self) -> bool {
         self.kind == "decision" && (self.decision == "allow" || self.mode == "observe")
     }
 }
@@ -224,7 +225,7 @@ struct Last {
     log: Box<str>,
 }
 
-fn judge(line: &[u8]) -> Result<Entry<'_>, &'static str> {
+pub(super) fn judge(line: &[u8]) -> Result<Entry<'_>, &'static str> {
     if line.len() > MAX_LINE {
         return Err("line too long");
     }

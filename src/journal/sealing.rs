@@ -16,7 +16,7 @@ use crate::runtime::clock;
 /// How often the log is sealed.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often a checkpoint is kept in the history.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_mins(1);
 
 /// The sealing of a log that is written.
 pub struct Sealing {
@@ -67,9 +67,8 @@ impl Sealing {
         let (stop, stopped) = mpsc::channel();
         let told = Arc::clone(&progress);
         let thread = std::thread::Builder::new().name("sealer".into()).spawn(move || {
-            let (mut sealer, mut kept) = (Some(sealer), None);
+            let (mut sealer, mut kept, mut closing) = (Some(sealer), None, false);
             loop {
-                let closing = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
                 let is_due = kept.is_none_or(|kept: Instant| kept.elapsed() >= KEPT);
                 let keep = closing || is_due;
                 let size = told.size.load(Ordering::Relaxed);
@@ -80,6 +79,7 @@ impl Sealing {
                 if closing {
                     return;
                 }
+                closing = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
             }
         })?;
         Ok(Self { progress, stop, thread: Mutex::new(Some(thread)) })

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -124,7 +124,7 @@ struct Shared {
     /// The records before this one are durable.
     durable: Arc<AtomicU64>,
     /// None where the log is not in files.
-    sealing: Option<Sealing>,
+    sealing: OnceLock<Sealing>,
 }
 
 impl Journal {
@@ -147,11 +147,11 @@ impl Journal {
         let (key, records) = (config.signing_key.as_deref(), recovered.next_seq);
         let sealer = Sealer::open(&config.directory, key, (&config.name, now), records)?;
         let disk = Files::open(&config.directory, segment).map_err(io)?;
-        let durable = Arc::new(AtomicU64::new(records));
-        let sealing = Sealing::start(config, sealer, &durable).map_err(io)?;
-        let end = End { disk, lock: Some(lock), durable, sealing: Some(sealing) };
+        let end = End { disk, lock: Some(lock) };
         let journal =
             Self::start(config, tagger, config_digest, now, &recovered, end).map_err(io)?;
+        let sealing = Sealing::start(config, sealer, &journal.0.durable).map_err(io)?;
+        journal.0.sealing.get_or_init(|| sealing);
         Ok((journal, recovered))
     }
 
@@ -163,7 +163,7 @@ impl Journal {
         recovered: &Recovered,
         end: End<impl Disk + 'static>,
     ) -> io::Result<Self> {
-        let End { disk, lock, durable, sealing } = end;
+        let End { disk, lock } = end;
         let kept = match config.durability {
             Durability::Batched => Kept::Batched,
             Durability::Sync => Kept::Sync,
@@ -180,8 +180,8 @@ impl Journal {
             max_bytes: config.queue_bytes,
             tagger,
             discretion: config.discretion,
-            durable,
-            sealing,
+            durable: Arc::new(AtomicU64::new(recovered.next_seq)),
+            sealing: OnceLock::new(),
         };
         let journal = Self(Arc::new(shared));
         journal.begin_epoch(recovered, config_digest, now);
@@ -342,7 +342,7 @@ impl Journal {
 
     /// How far the log is sealed; `None` where it is not in files.
     pub fn sealed(&self) -> Option<Sealed> {
-        self.0.sealing.as_ref().map(Sealing::sealed)
+        self.0.sealing.get().map(Sealing::sealed)
     }
 
     /// Writes the `stop` record, waits until everything is on the disk and sealed, and ends the threads.
@@ -354,7 +354,7 @@ impl Journal {
         {
             tracing::error!("the journal thread ended early");
         }
-        if let Some(sealing) = &self.0.sealing {
+        if let Some(sealing) = self.0.sealing.get() {
             sealing.close();
         }
     }
@@ -364,8 +364,6 @@ impl Journal {
 struct End<D> {
     disk: D,
     lock: Option<File>,
-    durable: Arc<AtomicU64>,
-    sealing: Option<Sealing>,
 }
 
 /// The number of the record behind `records` that begin with `first_seq`.

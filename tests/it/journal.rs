@@ -1,8 +1,11 @@
 //! The journal: no durable record, no call (verification.md step 28, `audit.md` C1, C2).
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::support::gate::records_in;
 use crate::support::{Echo, Gate, Setup, Token, request};
@@ -136,4 +139,14 @@ fn what_was_answered_is_recorded_whenever_the_process_is_killed() {
     let lost: Vec<&String> = seen.iter().filter(|id| !kept.contains(id.as_str())).collect();
     assert!(lost.is_empty(), "{} of {} answered calls left no record", lost.len(), seen.len());
     assert!(records.iter().zip(0..).all(|(record, seq)| record["seq"] == seq), "seq is dense");
+    gate.signal("TERM");
+    gate.ended();
+    let output = Command::new(env!("CARGO_BIN_EXE_opgate"))
+        .args(["audit", "verify", "--json"])
+        .current_dir(gate.setup.dir.path())
+        .output()
+        .unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["intact"], true, "{told}");
+    assert_eq!((&told["open"], &told["signed"]), (&json!(0), &told["records"]), "{told}");
 }

@@ -56,6 +56,7 @@ mod refusals;
 mod rego;
 mod remembering;
 mod revocation;
+mod sealed;
 mod serving;
 mod shapes;
 mod status;

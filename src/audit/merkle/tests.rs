@@ -48,6 +48,11 @@ const ROOTS: [&str; 8] = [
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ];
 
+/// A place in a list.
+fn at(place: u64) -> usize {
+    usize::try_from(place).unwrap()
+}
+
 fn tree(leaves: usize) -> (Edge, Kept, Vec<Hash>) {
     let (mut edge, mut kept, mut roots) = (Edge::default(), Kept::default(), vec![empty()]);
     for n in 0..leaves {
@@ -88,27 +93,24 @@ fn evi_014_every_small_tree_is_the_one_that_is_defined_and_every_proof_in_it_hol
     let (edge, kept, roots) = tree(70);
     let leaves: Vec<Hash> = (0..70_usize).map(|n| leaf(&n.to_be_bytes())).collect();
     for size in 0..=MOST {
-        let own = &roots[size as usize];
-        assert_eq!(*own, defined(&leaves[..size as usize]), "{size}");
+        let own = &roots[at(size)];
+        assert_eq!(*own, defined(&leaves[..at(size)]), "{size}");
         assert_eq!(root(&kept, size), Ok(*own));
         assert_eq!(Edge::of(size, &kept).unwrap().root(), *own);
         for index in 0..size {
             let proof = inclusion(&kept, index, size).unwrap();
-            assert!(
-                is_included(leaves[index as usize], index, size, &proof, own),
-                "{index} {size}"
-            );
+            assert!(is_included(leaves[at(index)], index, size, &proof, own), "{index} {size}");
             // Another record, or the same in another place.
             let other = leaf(b"another");
             assert!(!is_included(other, index, size, &proof, own), "{index} {size}");
-            for at in (0..=size).filter(|at| *at != index) {
-                let same = leaves[index as usize];
-                assert!(!is_included(same, at, size, &proof, own), "{index} {at} {size}");
+            for other in (0..=size).filter(|other| *other != index) {
+                let same = leaves[at(index)];
+                assert!(!is_included(same, other, size, &proof, own), "{index} {other} {size}");
             }
         }
         for old in 0..=size {
             let proof = consistency(&kept, old, size).unwrap();
-            let from = &roots[old as usize];
+            let from = &roots[at(old)];
             assert!(is_consistent((old, from), (size, own), &proof), "{old} {size}");
             if old > 0 && old < size {
                 assert!(!is_consistent((old, own), (size, own), &proof), "{old} {size}");
@@ -124,25 +126,25 @@ proptest! {
     /// An attacker changes one hash of a proof, leaves one out or adds one.
     #[test]
     fn evi_014_no_changed_proof_holds(
-        size in 2_u64..600, index in 0_u64..600, old in 1_u64..600, at in 0_usize..10, how in 0..3,
+        size in 2_u64..600, index in 0_u64..600, old in 1_u64..600, place in 0_usize..10, how in 0..3,
     ) {
-        let (_, kept, roots) = tree(size as usize);
+        let (_, kept, roots) = tree(at(size));
         let (index, old) = (index % size, 1 + old % (size - 1));
         let changed = |mut proof: Vec<Hash>| {
-            let at = at % (proof.len() + usize::from(how == 2)).max(1);
+            let place = place % (proof.len() + usize::from(how == 2)).max(1);
             match how {
-                0 => proof[at][7] ^= 1,
-                1 => drop(proof.remove(at)),
-                _ => proof.insert(at, [7; 32]),
+                0 => proof[place][7] ^= 1,
+                1 => drop(proof.remove(place)),
+                _ => proof.insert(place, [7; 32]),
             }
             proof
         };
-        let own = leaf(&(index as usize).to_be_bytes());
+        let own = leaf(&at(index).to_be_bytes());
         let proof = inclusion(&kept, index, size).unwrap();
-        prop_assert!(is_included(own, index, size, &proof, &roots[size as usize]));
-        prop_assert!(!is_included(own, index, size, &changed(proof), &roots[size as usize]));
+        prop_assert!(is_included(own, index, size, &proof, &roots[at(size)]));
+        prop_assert!(!is_included(own, index, size, &changed(proof), &roots[at(size)]));
         let proof = consistency(&kept, old, size).unwrap();
-        let ends = ((old, &roots[old as usize]), (size, &roots[size as usize]));
+        let ends = ((old, &roots[at(old)]), (size, &roots[at(size)]));
         prop_assert!(is_consistent(ends.0, ends.1, &proof));
         prop_assert!(!is_consistent(ends.0, ends.1, &changed(proof)));
     }

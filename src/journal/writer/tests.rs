@@ -10,7 +10,7 @@ use crate::journal::disk::SEGMENTS;
 
 /// A log that is on this disk, and is not sealed.
 fn end<D>(disk: D) -> End<D> {
-    End { disk, lock: None, durable: Arc::default(), sealing: None }
+    End { disk, lock: None }
 }
 
 fn config(directory: &Path) -> Audit {
