@@ -3,5 +3,6 @@
 pub mod line;
 pub mod merkle;
 pub mod note;
+pub mod proof;
 pub mod record;
 pub mod tag;

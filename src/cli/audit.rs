@@ -1,5 +1,6 @@
 //! `opgate audit`: reading the log, offline, on a directory or a copy of one.
 
+pub mod prove;
 pub mod refused;
 pub mod verify;
 
@@ -21,6 +22,10 @@ use crate::runtime::clock;
 pub enum AuditCommand {
     /// The verifier key of the log: keep it elsewhere, for `verify --key`
     Key(LogArgs),
+    /// One record with the proof that it is in the log, for whoever has no copy of it
+    #[command(after_help = "Example:
+  opgate audit prove 019ab0c4 --audit audit -o refund    the record, its proof (C2SP tlog-proof) and the verifier key")]
+    Prove(prove::ProveArgs),
     /// Set a damaged log aside, untouched, and begin a new one that says so
     Recover(LogArgs),
     /// What was refused and why, by operation and agent; with `--observed`, what would have been
@@ -49,6 +54,8 @@ Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"
 Exit code 0: intact. 1: not intact, and where. 2: intact, and incomplete: records that are not signed yet, gaps, calls that
 were interrupted. 3: nothing can be said, as of a log that no gate has signed.")]
     Verify(verify::VerifyArgs),
+    /// Whether a record is in the log of a key, by its proof
+    VerifyProof(prove::VerifyProofArgs),
 }
 
 /// Which log.
@@ -107,12 +114,14 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
             output::print(&format!("{key}\n"))?;
             Ok(Outcome::Done)
         }
+        AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Refused(args) => refused::run(args),
         AuditCommand::Show(args) => show(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Verify(args) => verify::run(args),
+        AuditCommand::VerifyProof(args) => prove::verify_proof(args),
     }
 }
 

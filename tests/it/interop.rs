@@ -523,3 +523,48 @@ fn tok_035_opaque_tokens_of_an_independent_server_are_introspected() {
     assert_refused_at(&server, "/opaque/orders/7", &opaque, 401, "revoked");
     assert_eq!(server.echo.bytes().len(), before);
 }
+
+#[test]
+#[ignore = "needs tests/interop, which tests/run installs"]
+fn evi_014_the_log_is_verified_by_another_language_from_its_files_alone() {
+    let echo = Echo::start();
+    let mut gate = Setup::new(&echo).start();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.extend((0..150).map(|_| gate.get("/shop/any/1", &gate.token()).decision_id()));
+        gate.signal("TERM");
+        gate.ended();
+        gate.restart_after_kill();
+    }
+    gate.signal("TERM");
+    gate.ended();
+    let directory = gate.setup.dir.path();
+    let audit = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opgate"));
+        let output = command.arg("audit").args(arguments).current_dir(directory).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let key = audit(&["key"]);
+    let mut verifier = Foreign::python("log.py");
+    let log = json!({"directory": directory.join("audit"), "key": key});
+    let told = verifier.ask(&log);
+    assert_eq!(told["signed"], told["records"], "{told}");
+    assert!(told["records"].as_u64() >= Some(600) && told["earlier"].as_u64() >= Some(3), "{told}");
+    for (n, id) in ids.iter().enumerate().step_by(37) {
+        let bundle = format!("bundle{n}");
+        audit(&["prove", id, "-o", &bundle]);
+        let file = |name: &str| directory.join(&bundle).join(name);
+        let question =
+            json!({"record": file("record.json"), "proof": file("record.proof"), "key": key});
+        let told = verifier.ask(&question);
+        assert_eq!(told["of"], verifier.ask(&log)["signed"], "{told}");
+        let text = std::fs::read_to_string(file("record.json")).unwrap();
+        std::fs::write(file("record.json"), text.replace("allow", "deny!")).unwrap();
+        assert!(verifier.ask(&question)["error"].is_string());
+    }
+    let seg = directory.join("audit/seg/000000000000.jsonl");
+    let text = std::fs::read_to_string(&seg).unwrap();
+    std::fs::write(&seg, text.replacen("granted", "grabbed", 1)).unwrap();
+    assert!(verifier.ask(&log)["error"].as_str().unwrap().contains("do not hash"));
+}

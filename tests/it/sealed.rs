@@ -157,3 +157,40 @@ fn the_signing_key_may_lie_elsewhere() {
     assert!(!child.wait().unwrap().success());
     assert!(gate.stderr().contains("is not to be believed"), "{}", gate.stderr());
 }
+
+#[test]
+fn evi_014_one_record_is_proven_without_the_log() {
+    let echo = Echo::start();
+    let mut gate = Setup::new(&echo).start();
+    let ids: Vec<String> = (0..30).map(|_| gate.get(TARGET, &gate.token()).decision_id()).collect();
+    let directory = stopped(&mut gate);
+    let (_, key) = audit(&directory, &["key"]);
+    let key = key.trim();
+    for (n, id) in [(0, &ids[0]), (1, &ids[13]), (2, &ids[29])] {
+        let bundle = format!("bundle{n}");
+        let (code, told) = audit(&directory, &["prove", id, "-o", &bundle]);
+        assert_eq!(code, Some(0), "{told}");
+        let (code, told) = audit(&directory, &["verify-proof", &bundle, "--key", key]);
+        assert!(code == Some(0) && told.contains("proven: it is the record"), "{told}");
+        let (code, told) = audit(&directory, &["verify-proof", &bundle]);
+        assert!(
+            code == Some(0) && told.contains("not proven: that the key is the gate's"),
+            "{told}"
+        );
+        let record = directory.join(&bundle).join("record.json");
+        let text = fs::read_to_string(&record).unwrap();
+        assert!(text.contains(id.as_str()));
+        fs::write(&record, text.replace("allow", "deny!")).unwrap();
+        let (code, told) = audit(&directory, &["verify-proof", &bundle, "--key", key]);
+        assert!(code == Some(1) && told.contains("not the one that it proves"), "{told}");
+    }
+    assert_eq!(audit(&directory, &["prove", "nobody", "-o", "x"]).0, Some(1));
+    assert_eq!(audit(&directory, &["prove", &ids[0], "-o", "bundle0"]).0, Some(2), "it is there");
+    // Of a log that was changed nothing is handed out.
+    let seg = directory.join("audit/seg/000000000000.jsonl");
+    let text = fs::read_to_string(&seg).unwrap();
+    fs::write(&seg, text.replacen("granted", "grabbed", 1)).unwrap();
+    let (code, told) = audit(&directory, &["prove", &ids[0], "-o", "y"]);
+    assert!(code == Some(3) && told.contains("opgate audit verify"), "{told}");
+    assert!(!directory.join("y").exists());
+}
