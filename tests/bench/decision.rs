@@ -1,9 +1,10 @@
 //! The pure decision of one call, to be counted in instructions:
-//! `decision warm|cold|bare|dpop|dpop-bare|match|{rego,long}-{compile,evaluate,input,bare,bare-input} N`.
+//! `decision warm|cold|chain|chain-cold|bare|dpop|dpop-bare|match|{rego,long}-{compile,evaluate,input,bare,bare-input} N`.
 //!
 //! Warm: the grant of the token is remembered. Cold: the token is verified. Bare: nothing but the
 //! verification of the signature, by the library that the decision uses for it. `dpop` is warm with a token
-//! that is bound to a key, and its proof; `dpop-bare` the verification of that proof's signature. Run under
+//! that is bound to a key, and its proof; `chain` is warm with a token that was delegated five times,
+//! `chain-cold` the same when it is new; `dpop-bare` the verification of that proof's signature. Run under
 //! callgrind by `tests/bench/instructions`.
 
 #![expect(
@@ -37,6 +38,7 @@ use opgate::runtime::clock;
 use opgate::state::Snapshot;
 use opgate::token::extract::extract;
 use opgate::token::grant::Grant;
+use opgate::token::jcs;
 use opgate::token::keys::KeySet;
 use opgate::token::revocation::Set;
 use opgate::token::trust::Algorithm;
@@ -53,12 +55,15 @@ origin = "https://tools.test"
 [[issuer]]
 issuer = "https://as.test"
 jwks_file = "jwks.json"
+max_lifetime = "15m"
+delegation = {}
 [[upstream]]
 name = "orders"
 url = "http://127.0.0.1:1"
 [[resource]]
 id = "https://tools.test"
 upstream = "orders"
+allow_bearer_delegation = true
 [[resource.operation]]
 action = "read_order"
 method = "GET"
@@ -72,7 +77,7 @@ fn main() {
         std::env::args().skip(1).filter(|text| !text.starts_with("--")).collect();
     let (Some(kind), Some(times)) = (arguments.first(), arguments.get(1)) else {
         eprintln!(
-            "usage: decision warm|cold|bare|dpop|dpop-bare|match|{{rego,long}}-{{compile,evaluate,input,bare,bare-input}} N"
+            "usage: decision warm|cold|chain|chain-cold|bare|dpop|dpop-bare|match|{{rego,long}}-{{compile,evaluate,input,bare,bare-input}} N"
         );
         return;
     };
@@ -95,7 +100,7 @@ fn main() {
     let decoding = jsonwebtoken::DecodingKey::from_jwk(jwks.keys.first().unwrap()).unwrap();
     let keys = Arc::new(KeySet::from_jwks(set.as_bytes()).unwrap().0);
     let known = Known { keys: vec![Keys::Obtained(keys)], ..Known::default() };
-    let parts = request(&key, kind.starts_with("dpop"));
+    let parts = request(&key, kind);
     if let "bare" | "dpop-bare" = kind.as_str() {
         let header = if kind == "bare" { "authorization" } else { "dpop" };
         for _ in 0..times.parse::<u32>().unwrap() {
@@ -116,7 +121,7 @@ fn main() {
         policies: Policies::of(&library),
     };
     let (grant, _permit) = measured(&parts, &facts);
-    facts.remembered = (kind != "cold").then_some(&grant);
+    facts.remembered = (!kind.ends_with("cold")).then_some(&grant);
     for _ in 0..times.parse::<u32>().unwrap() {
         drop(measured(&parts, &facts));
     }
@@ -188,8 +193,11 @@ fn bare_policy(engine: &mut regorus::Engine, rule: &str, input: Option<&Value>) 
 
 const QUICK: Limits<'_> = Limits { steps: Limits::QUICK, stop: None };
 
-/// A call. With `is_bound` its token is bound to the key that signs everything here, and a proof is with it.
-fn request(key: &SigningKey, is_bound: bool) -> Parts {
+/// A call. For `dpop` its token is bound to the key that signs everything here, and a proof is with it; for
+/// `chain` it was delegated five times.
+fn request(key: &SigningKey, kind: &str) -> Parts {
+    let chain = kind.starts_with("chain").then(|| chain(key));
+    let agent = if chain.is_some() { "wit://agents.test/5" } else { "agent" };
     let token = mint(&Minting {
         key,
         key_id: "k",
@@ -197,12 +205,12 @@ fn request(key: &SigningKey, is_bound: bool) -> Parts {
         audience: &[RESOURCE.to_owned()],
         subject: "alice",
         client_id: Some("app"),
-        agent: Some("agent"),
+        agent: Some(agent),
         scope: Some("orders"),
         operations: &[Allowance::parse("GET /api/v1/orders/**").unwrap()],
         locations: &[RESOURCE.to_owned()],
         details: &[],
-        claims: &serde_json::Map::new(),
+        claims: &chain.map(|chain| ("delegation_chain".to_owned(), chain)).into_iter().collect(),
         issued: NOW,
         ttl: Duration::from_mins(15),
         jwt_id: Some("j"),
@@ -210,13 +218,31 @@ fn request(key: &SigningKey, is_bound: bool) -> Parts {
     .unwrap();
     let request =
         Request::get("/api/v1/orders/42").header("host", "tools.test").header("accept", "*/*");
-    let request = if is_bound {
+    let request = if kind.starts_with("dpop") {
         let (token, proof) = bound(key, &token);
         request.header("authorization", format!("DPoP {token}")).header("dpop", proof)
     } else {
         request.header("authorization", format!("Bearer {token}"))
     };
     request.body(()).unwrap().into_parts().0
+}
+
+/// Five records, the latest first, each signed by `key` over its canonical form.
+fn chain(key: &SigningKey) -> Value {
+    let agent = |n: u8| format!("wit://agents.test/{n}");
+    let records = (0..5).rev().map(|n| {
+        let mut record = json!({
+            "delegator_id": agent(n), "delegatee_id": agent(n + 1), "as_id": ISSUER,
+            "delegation_timestamp": NOW.seconds() - 5, "operation_summary": "read the orders of this week",
+        });
+        let header = URL_SAFE_NO_PAD.encode(json!({"alg": "ES256", "kid": "k"}).to_string());
+        let payload = URL_SAFE_NO_PAD.encode(jcs::canonical(&record).unwrap());
+        let signature = key.sign(format!("{header}.{payload}").as_bytes()).unwrap();
+        let signature = format!("{header}..{}", URL_SAFE_NO_PAD.encode(signature));
+        record.as_object_mut().unwrap().insert("as_signature".to_owned(), signature.into());
+        record
+    });
+    records.collect()
 }
 
 /// The same token, bound to `key`, and a proof of it (RFC 9449).
