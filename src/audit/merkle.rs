@@ -1,5 +1,5 @@
 //! The Merkle tree of the log (RFC 9162 §2.1): hashes of leaves and nodes, the right edge of a growing tree,
-//! and proofs that a record is in it and that one tree is the beginning of another.
+//! and the proof that a record is in it.
 //!
 //! Pure: where hashes are kept is told by [`Nodes`].
 
@@ -109,11 +109,6 @@ const fn split(count: u64) -> u64 {
     1 << (count - 1).ilog2()
 }
 
-/// The hash of the first `size` leaves.
-pub fn root<N: Nodes>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
-    if size == 0 { Ok(empty()) } else { range(nodes, 0, size) }
-}
-
 /// The proof that the leaf `index` is in the tree of `size` leaves (§2.1.3.1): the hashes of its siblings, the
 /// nearest first. None where there is no such leaf.
 pub fn inclusion<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec<Hash>, N::Error> {
@@ -127,29 +122,6 @@ pub fn inclusion<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec<Hash>
             proof.push(range(nodes, low, middle)?);
             low = middle;
         }
-    }
-    proof.reverse();
-    Ok(proof)
-}
-
-/// The proof that the tree of `old` leaves is the beginning of that of `new` (§2.1.4.1).
-pub fn consistency<N: Nodes>(nodes: &N, old: u64, new: u64) -> Result<Vec<Hash>, N::Error> {
-    let (mut low, mut high, mut proof) = (0, new, Vec::new());
-    if old == 0 || old >= new {
-        return Ok(proof);
-    }
-    while high != old {
-        let middle = low + split(high - low);
-        if old <= middle {
-            proof.push(range(nodes, middle, high)?);
-            high = middle;
-        } else {
-            proof.push(range(nodes, low, middle)?);
-            low = middle;
-        }
-    }
-    if low > 0 {
-        proof.push(range(nodes, low, high)?);
     }
     proof.reverse();
     Ok(proof)
@@ -179,44 +151,6 @@ pub fn is_included(leaf: Hash, index: u64, size: u64, proof: &[Hash], root: &Has
         last >>= 1;
     }
     last == 0 && hash == *root
-}
-
-/// Whether `proof` shows that the tree of `old` leaves with the root `from` is the beginning of that of `new`
-/// leaves with the root `to` (§2.1.4.2).
-pub fn is_consistent((old, from): (u64, &Hash), (new, to): (u64, &Hash), proof: &[Hash]) -> bool {
-    if old == new {
-        return proof.is_empty() && from == to;
-    }
-    if old == 0 || old > new {
-        return old == 0 && proof.is_empty();
-    }
-    // A complete tree is its own first node.
-    let own = old.is_power_of_two().then_some(from);
-    let mut path = own.into_iter().chain(proof);
-    let Some(first) = path.next() else { return false };
-    let (mut at, mut last) = (old - 1, new - 1);
-    while at & 1 == 1 {
-        at >>= 1;
-        last >>= 1;
-    }
-    let (mut before, mut after) = (*first, *first);
-    for sibling in path {
-        if last == 0 {
-            return false;
-        }
-        if at & 1 == 1 || at == last {
-            (before, after) = (node(sibling, &before), node(sibling, &after));
-            while at & 1 == 0 && at != 0 {
-                at >>= 1;
-                last >>= 1;
-            }
-        } else {
-            after = node(&after, sibling);
-        }
-        at >>= 1;
-        last >>= 1;
-    }
-    last == 0 && before == *from && after == *to
 }
 
 #[cfg(test)]

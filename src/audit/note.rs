@@ -159,7 +159,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads the text of a checkpoint. Further lines may follow.
     pub fn parse(text: &str) -> Result<Self, NoteError> {
-        let mut lines = text.lines();
+        let mut lines = text.split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
             return Err(NoteError::Malformed);
@@ -235,6 +235,7 @@ mod tests {
                 NoteError::Malformed,
             ),
             (signer.sign("gate.example/1\n42\nCQk=\n"), NoteError::Malformed),
+            (signer.sign(&checkpoint_text().replace('\n', "\r\n")), NoteError::Malformed),
         ] {
             assert_eq!(Checkpoint::open(&note, &verifier), Err(error), "{note}");
         }

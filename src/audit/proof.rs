@@ -42,7 +42,7 @@ impl Proof {
     /// Reads the text of a proof. What it carries beside (`extra`) says nothing here.
     pub fn parse(text: &str) -> Result<Self, ProofError> {
         let (head, checkpoint) = text.split_once("\n\n").ok_or(ProofError::Malformed)?;
-        let mut lines = head.lines();
+        let mut lines = head.split('\n');
         if lines.next() != Some(HEADER) {
             return Err(ProofError::Malformed);
         }

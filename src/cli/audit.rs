@@ -14,6 +14,7 @@ use super::{Outcome, Usage};
 use crate::audit::tag::Tagger;
 use crate::config::secret::Reference;
 use crate::journal::reader::{self, Call, POLL, Read, Record};
+use crate::journal::verify::own_key;
 use crate::journal::{recovery, tag_key};
 use crate::runtime::clock;
 
@@ -50,6 +51,9 @@ Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"
     /// Whether the log is what was signed of it, and whole
     #[command(after_help = "Example:
   opgate audit verify --audit copy-of-audit --key 'opgate/1790000000+1a2b3c4d+AY9…'
+
+A copy of `tree/checkpoint` that was kept elsewhere shows that the end was not cut off since:
+  opgate audit verify --audit copy-of-audit --key verifier --checkpoint checkpoint-of-monday
 
 Exit code 0: intact. 1: not intact, and where. 2: intact, and incomplete: records that are not signed yet, gaps, calls that
 were interrupted. 3: nothing can be said, as of a log that no gate has signed.")]
@@ -110,7 +114,7 @@ pub struct TailArgs {
 pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
     match command {
         AuditCommand::Key(args) => {
-            let key = crate::journal::verify::own_key(&args.audit)?;
+            let key = own_key(&args.audit)?;
             output::print(&format!("{key}\n"))?;
             Ok(Outcome::Done)
         }

@@ -14,9 +14,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::hex::hex;
+use crate::model::hex::{hex, unhex};
 use crate::model::time::Timestamp;
 use crate::policy::library::{Pin, PinName};
+use crate::runtime::file;
 
 /// The most pins in force at one time; where there is no room, calls that need one are refused.
 pub const MAX_PINS: usize = 100_000;
@@ -164,19 +165,11 @@ impl Pins {
 
     /// Writes what is in force beside the file and puts it in its place, so that a crash leaves one of both.
     fn rewrite(&self, ledger: &mut Ledger) -> io::Result<()> {
-        let beside = self.path.with_extension("new");
         let mut text = Vec::new();
         for (name, pin) in &ledger.pins {
             text.extend(written(name, *pin)?);
         }
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        if let Some(directory) = self.path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        file::replace(&self.path, &text)?;
         ledger.lines = ledger.pins.len();
         ledger.end = u64::try_from(text.len()).unwrap_or(u64::MAX);
         Ok(())
@@ -198,14 +191,7 @@ fn written(name: &PinName, pin: Pin) -> io::Result<Vec<u8>> {
 
 fn parsed(line: &[u8]) -> Option<(PinName, Pin)> {
     let line: Line<'_> = serde_json::from_slice(line).ok()?;
-    let mut sha256 = [0; 32];
-    if line.sha256.len() != 64 {
-        return None;
-    }
-    let (pairs, _) = line.sha256.as_bytes().as_chunks::<2>();
-    for (byte, pair) in sha256.iter_mut().zip(pairs) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
+    let sha256 = unhex(&line.sha256)?;
     let name = (Box::from(&*line.issuer), Box::from(&*line.policy));
     Some((name, Pin { sha256, until: Timestamp::from_seconds(line.until) }))
 }

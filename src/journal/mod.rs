@@ -4,6 +4,7 @@ mod batch;
 pub mod custody;
 pub mod disk;
 pub mod floods;
+mod key_file;
 mod queue;
 pub mod reader;
 pub mod recovery;

@@ -11,20 +11,19 @@
 //! | the checkpoint stands in the history | it is one that will be made again: the records of it are durable |
 //! | the checkpoint is published | a log with fewer or other records than these is refused |
 
-use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::rand;
-
+use super::key_file;
 use super::segment::{self, Lines};
 use super::tree::{self, Levels};
 use crate::audit::merkle::{self, Edge};
 use crate::audit::note::{Checkpoint, Signer, Verifier};
-use crate::model::hex::hex;
+use crate::model::hex::unhex;
 use crate::model::time::Timestamp;
+use crate::runtime::file;
 
 /// The latest checkpoint, below [`tree::DIRECTORY`].
 pub const CHECKPOINT: &str = "checkpoint";
@@ -39,7 +38,6 @@ const ORIGIN: &str = "origin";
 
 /// So many hashes are written at once at the most.
 const CHUNK: u64 = 65_536;
-const SEED: usize = 32;
 
 /// Why a log cannot be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -105,38 +103,38 @@ impl Sealer {
         records: u64,
     ) -> Result<Self, SealError> {
         let folder = directory.join(tree::DIRECTORY);
-        fs::create_dir_all(&folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let signer = signer(&folder, key, (name, now))?;
-        tree::replace(&folder.join(VERIFIER), &format!("{}\n", signer.verifier()))?;
+        let verifier = signer.verifier();
+        let checkpoint = published(&folder, &verifier)?;
+        let size = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size);
         let path = folder.join(CHECKPOINT);
-        let Some(checkpoint) = published(&folder, &signer.verifier())? else {
-            let levels = Levels::open(directory, 0)?;
-            let edge = Edge::default();
-            return Ok(Self { directory: directory.to_owned(), signer, levels, edge, lines: None });
-        };
-        let size = checkpoint.size;
         if size > records {
             return Err(SealError::RolledBack { checkpoint: path, records, size });
         }
-        let known =
-            Levels::open(directory, size).and_then(|levels| Ok((Edge::of(size, &levels)?, levels)));
-        if let Ok((edge, levels)) = known
-            && edge.root() == checkpoint.root
-        {
-            return Ok(Self { directory: directory.to_owned(), signer, levels, edge, lines: None });
-        }
-        // The hashes are not those of the checkpoint. If the records are, the hashes are made again.
-        tracing::warn!("the tree of the audit log is made again from its records");
-        let levels = Levels::open(directory, 0)?;
-        let edge = Edge::default();
+        let is_signed = |edge: &Edge| checkpoint.as_ref().is_none_or(|one| one.root == edge.root());
+        let known = Levels::open(directory, size)
+            .and_then(|levels| Ok((Edge::of(size, &levels)?, levels)))
+            .ok()
+            .filter(|(edge, _)| is_signed(edge));
+        let has_hashes = known.is_some();
+        let (edge, levels) = match known {
+            Some(known) => known,
+            None => (Edge::default(), Levels::open(directory, 0)?),
+        };
         let mut sealer =
             Self { directory: directory.to_owned(), signer, levels, edge, lines: None };
-        sealer.hash(size)?;
-        if sealer.edge.root() == checkpoint.root {
-            Ok(sealer)
-        } else {
-            Err(SealError::Changed { checkpoint: path })
+        if !has_hashes {
+            // The hashes are not those of the checkpoint. If the records are, the hashes are made again.
+            tracing::warn!("the tree of the audit log is made again from its records");
+            sealer.hash(size)?;
+            if !is_signed(&sealer.edge) {
+                return Err(SealError::Changed { checkpoint: path });
+            }
         }
+        // Not before: a start that is refused leaves everything as it was for those who look into it.
+        file::replace(&folder.join(VERIFIER), format!("{verifier}\n").as_bytes())?;
+        Ok(sealer)
     }
 
     /// How many records are sealed.
@@ -165,7 +163,7 @@ impl Sealer {
             history.write_all(format!("{note}\n").as_bytes())?;
             history.sync_data()?;
         }
-        tree::replace(&folder.join(CHECKPOINT), &note)
+        file::replace(&folder.join(CHECKPOINT), note.as_bytes())
     }
 
     /// Hashes the records before `until`, and makes the hashes durable.
@@ -260,38 +258,17 @@ fn signer(
     let origin = folder.join(ORIGIN);
     if !origin.try_exists()? {
         // A log that is begun anew must not look like a fork of the one before.
-        tree::replace(&origin, &format!("{name}/{}\n", now.seconds()))?;
+        file::replace(&origin, format!("{name}/{}\n", now.seconds()).as_bytes())?;
     }
     let origin = fs::read_to_string(origin)?;
     let own = folder.join(KEY);
     let path = key.unwrap_or(&own);
-    if !path.try_exists()? {
-        make_key(path)?;
-    }
     let unusable = || SealError::Key { path: path.to_owned() };
-    let seed = read_key(path)?.ok_or_else(unusable)?;
+    let seed = match key_file::read_or_make(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(unusable()),
+        seed => unhex(&seed?).ok_or_else(unusable)?,
+    };
     Signer::new(origin.trim(), &seed).ok_or_else(unusable)
-}
-
-fn make_key(path: &Path) -> io::Result<()> {
-    let mut seed = [0; SEED];
-    rand::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
-    let mut text = hex(&seed);
-    writeln!(text).map_err(io::Error::other)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
-fn read_key(path: &Path) -> io::Result<Option<[u8; SEED]>> {
-    let mut text = String::new();
-    File::open(path)?.take(1_024).read_to_string(&mut text)?;
-    let text = text.trim();
-    let digits = text.as_bytes().as_chunks::<2>();
-    let digit = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    let bytes: Option<Vec<u8>> = digits.0.iter().map(digit).collect();
-    Ok(bytes.filter(|_| digits.1.is_empty()).and_then(|bytes| bytes.try_into().ok()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use crate::runtime::clock;
 
 /// How often the log is sealed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long it is left alone where it cannot be sealed: the next try may have to read all of it.
+const RETRY: Duration = Duration::from_secs(10);
 /// How often a checkpoint is kept in the history.
 const KEPT: Duration = Duration::from_mins(1);
 
@@ -79,7 +81,8 @@ impl Sealing {
                 if closing {
                     return;
                 }
-                closing = stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout);
+                let pause = if sealer.is_some() { PAUSE } else { RETRY };
+                closing = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
             }
         })?;
         Ok(Self { progress, stop, thread: Mutex::new(Some(thread)) })

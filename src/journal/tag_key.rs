@@ -1,47 +1,28 @@
 //! The key of keyed hashes, made on first use where the operator gives none.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
 
-use aws_lc_rs::rand;
-
+use super::key_file;
 use crate::audit::tag::Tagger;
 
-const BYTES: usize = 32;
+const FILE: &str = "tag.key";
 
 /// The tagger of the log in `directory`: under its `tag.key`, which is made if there is none.
 pub fn tagger(directory: &Path) -> io::Result<Tagger> {
-    let path = directory.join("tag.key");
-    if !path.try_exists()? {
-        make(&path)?;
-    }
-    existing(directory)
+    let key = key_file::read_or_make(&directory.join(FILE))?;
+    Ok(Tagger::new(key.as_bytes()))
 }
 
 /// The tagger of the log in `directory`, which has a key.
 pub fn existing(directory: &Path) -> io::Result<Tagger> {
-    let text = fs::read_to_string(directory.join("tag.key"))?;
-    let key = text.trim_end();
-    if key.len() != 2 * BYTES || !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "`tag.key` is not 32 bytes in hex"));
-    }
+    let key = key_file::read(&directory.join(FILE))?;
     Ok(Tagger::new(key.as_bytes()))
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    let mut key = [0; BYTES];
-    rand::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    for byte in key {
-        write!(file, "{byte:02x}")?;
-    }
-    file.sync_all()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;

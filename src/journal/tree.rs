@@ -23,9 +23,16 @@ const LEVELS: u32 = 8;
 #[derive(Debug)]
 pub struct Levels {
     folder: PathBuf,
-    files: Vec<File>,
-    /// What was added and is not written yet, by level.
-    pending: Vec<Vec<u8>>,
+    levels: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    file: File,
+    /// What was added and is not written yet.
+    pending: Vec<u8>,
+    /// Something was written, or the file was made, and is not durable yet.
+    owes_sync: bool,
 }
 
 impl Levels {
@@ -34,14 +41,18 @@ impl Levels {
     pub fn open(directory: &Path, size: u64) -> io::Result<Self> {
         let folder = directory.join(DIRECTORY);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let mut levels = Self { folder, files: Vec::new(), pending: Vec::new() };
+        let mut levels = Self { folder, levels: Vec::new() };
         for level in 0..LEVELS {
             let length = (size >> (TILE_HEIGHT * level)) * HASH;
             let path = levels.path(level);
-            if length == 0 && !path.try_exists()? {
-                break;
+            if length == 0 {
+                // What lies there is of a larger tree that was never signed.
+                if path.try_exists()? {
+                    fs::remove_file(path)?;
+                }
+                continue;
             }
-            let file = levels.add()?;
+            let file = &levels.add()?.file;
             let found = file.metadata()?.len();
             if found < length {
                 let what = format!("`{}` has {found} bytes of {length}", path.display());
@@ -58,10 +69,12 @@ impl Levels {
     /// The level files as they are, to be read alone.
     pub fn peek(directory: &Path) -> io::Result<Self> {
         let folder = directory.join(DIRECTORY);
-        let mut levels = Self { folder, files: Vec::new(), pending: Vec::new() };
+        let mut levels = Self { folder, levels: Vec::new() };
         for level in 0..LEVELS {
             match File::open(levels.path(level)) {
-                Ok(file) => levels.files.push(file),
+                Ok(file) => {
+                    levels.levels.push(Level { file, pending: Vec::new(), owes_sync: false });
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
                 Err(error) => return Err(error),
             }
@@ -74,13 +87,12 @@ impl Levels {
     }
 
     /// The file of the next level.
-    fn add(&mut self) -> io::Result<&File> {
-        let level = u32::try_from(self.files.len()).unwrap_or(LEVELS);
+    fn add(&mut self) -> io::Result<&mut Level> {
+        let path = self.path(u32::try_from(self.levels.len()).unwrap_or(LEVELS));
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        self.files.push(options.open(self.path(level))?);
-        self.pending.push(Vec::new());
-        self.files.last().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let file = options.read(true).append(true).create(true).mode(0o600).open(path)?;
+        self.levels.push(Level { file, pending: Vec::new(), owes_sync: true });
+        self.levels.last_mut().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Adds the hash of a subtree that has become complete; those between the levels of files are made of
@@ -90,38 +102,32 @@ impl Levels {
             return Ok(());
         }
         let place = usize::try_from(level / TILE_HEIGHT).unwrap_or(usize::MAX);
-        while self.files.len() <= place {
+        while self.levels.len() <= place {
             self.add()?;
         }
-        self.pending.get_mut(place).ok_or(io::ErrorKind::NotFound)?.extend_from_slice(hash);
+        let level = self.levels.get_mut(place).ok_or(io::ErrorKind::NotFound)?;
+        level.pending.extend_from_slice(hash);
         Ok(())
     }
 
     /// Writes what was added. It may be lost until [`Levels::sync`] has returned.
     pub fn write(&mut self) -> io::Result<()> {
-        for (mut file, pending) in self.files.iter().zip(&mut self.pending) {
-            if !pending.is_empty() {
-                file.write_all(pending)?;
-                pending.clear();
-            }
+        for level in self.levels.iter_mut().filter(|level| !level.pending.is_empty()) {
+            level.file.write_all(&level.pending)?;
+            level.pending.clear();
+            level.owes_sync = true;
         }
         Ok(())
     }
 
-    /// Makes everything that was written durable.
-    pub fn sync(&self) -> io::Result<()> {
-        self.files.iter().try_for_each(File::sync_data)?;
-        File::open(&self.folder)?.sync_all()
-    }
-
-    /// Bytes of the file of a level, from `offset` on, at most `most`: a tile, or a part of one.
-    pub fn read(&self, level: u32, offset: u64, most: usize) -> io::Result<Vec<u8>> {
-        let place = usize::try_from(level).unwrap_or(usize::MAX);
-        let Some(file) = self.files.get(place) else { return Ok(Vec::new()) };
-        let length = file.metadata()?.len().saturating_sub(offset);
-        let mut bytes = vec![0; most.min(usize::try_from(length).unwrap_or(most))];
-        file.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
+    /// Makes everything that was written durable. That the files have their names is made so with the
+    /// checkpoint, which lies beside them.
+    pub fn sync(&mut self) -> io::Result<()> {
+        for level in self.levels.iter_mut().filter(|level| level.owes_sync) {
+            level.file.sync_data()?;
+            level.owes_sync = false;
+        }
+        Ok(())
     }
 }
 
@@ -131,10 +137,10 @@ impl Nodes for Levels {
     fn node(&self, level: u32, index: u64) -> io::Result<Hash> {
         let width = 1_u64 << (level % TILE_HEIGHT);
         let place = usize::try_from(level / TILE_HEIGHT).unwrap_or(usize::MAX);
-        let file = self.files.get(place).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let level = self.levels.get(place).ok_or(io::ErrorKind::UnexpectedEof)?;
         let mut bytes = vec![0; usize::try_from(width * HASH).unwrap_or_default()];
         let offset = index.checked_mul(width * HASH).ok_or(io::ErrorKind::InvalidInput)?;
-        file.read_exact_at(&mut bytes, offset)?;
+        level.file.read_exact_at(&mut bytes, offset)?;
         let (hashes, _) = bytes.as_chunks::<32>();
         let mut hashes = hashes.to_vec();
         while hashes.len() > 1 {
@@ -143,15 +149,4 @@ impl Nodes for Levels {
         }
         hashes.first().copied().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
-}
-
-/// Replaces the file at `path`, so that after a crash it is the old one or the new one, whole.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let unfinished = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(path.parent().unwrap_or(path))?.sync_all()
 }

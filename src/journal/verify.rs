@@ -71,6 +71,9 @@ pub enum VerifyError {
     /// There is no verifier key.
     #[error("`{}` is not a verifier key: NAME+NUMBER+KEY", .0.display())]
     NoKey(PathBuf),
+    /// The thread that reads the records has ended without a word.
+    #[error("the records of `{}` were not read to their end: a fault of opgate, please report it", .0.display())]
+    Unread(PathBuf),
     /// The files cannot be read.
     #[error("`{}` cannot be read", .0.display())]
     Io(PathBuf, #[source] io::Error),
@@ -94,15 +97,16 @@ pub fn own_key(directory: &Path) -> Result<Verifier, VerifyError> {
     Verifier::parse(&text).map_err(|_not| VerifyError::NoKey(path))
 }
 
-/// Verifies the log in `directory`, whose checkpoints `verifier` must have signed. `progress` is told how many
-/// records have been read.
+/// Verifies the log in `directory`, whose checkpoints `verifier` must have signed; also the one in the file
+/// `kept`, which was kept elsewhere. `progress` is told how many records have been read.
 pub fn verify(
     directory: &Path,
     verifier: &Verifier,
+    kept: Option<&Path>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, VerifyError> {
     let mut report = Report::default();
-    let signed = match Signed::read(directory, verifier)? {
+    let signed = match Signed::read(directory, verifier, kept)? {
         Ok(signed) => signed,
         Err(fault) => {
             report.fault = Some(fault);
@@ -123,7 +127,7 @@ pub fn verify(
             is_wanted && hashing.fault.is_none()
         });
         drop(chunks);
-        let told = reader.join().unwrap_or_default();
+        let told = reader.join().map_err(|_panic| VerifyError::Unread(directory.to_owned()))?;
         read.map(|ended| (ended, hashing.end(&signed), told))
     });
     let ((ended, torn), (records, earlier, hashed), told) = told?;
@@ -144,55 +148,64 @@ pub fn verify(
 struct Signed {
     path: PathBuf,
     latest: Checkpoint,
-    /// The hashes that earlier checkpoints say, by their sizes.
-    earlier: BTreeMap<u64, Hash>,
-    history: PathBuf,
+    /// The hashes that earlier checkpoints say, and the files they stand in, by their sizes.
+    earlier: BTreeMap<u64, (Hash, Box<Path>)>,
 }
 
 impl Signed {
     /// V1: every checkpoint is signed, and no two of them say different things of one size.
-    fn read(directory: &Path, verifier: &Verifier) -> Result<Result<Self, Fault>, VerifyError> {
+    fn read(
+        directory: &Path,
+        verifier: &Verifier,
+        kept: Option<&Path>,
+    ) -> Result<Result<Self, Fault>, VerifyError> {
         let folder = directory.join(tree::DIRECTORY);
         let (path, history) = (folder.join(CHECKPOINT), folder.join(HISTORY));
-        // What is no text is no checkpoint.
-        let text =
-            |path: &Path| fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned());
-        let note = text(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => VerifyError::NoCheckpoint(directory.to_owned()),
-            _ => VerifyError::Io(path.clone(), source),
-        })?;
-        let fault = |file: &Path, line, what: String| Fault {
-            check: "V1",
-            file: file.to_owned(),
-            line,
-            seq: None,
-            what,
-        };
+        let note = text(&path)?.ok_or_else(|| VerifyError::NoCheckpoint(directory.to_owned()))?;
         let latest = match Checkpoint::open(&note, verifier) {
             Ok(latest) => latest,
-            Err(error) => return Ok(Err(fault(&path, None, error.to_string()))),
+            Err(error) => return Ok(Err(unsigned(&path, None, error.to_string()))),
         };
-        let mut earlier = BTreeMap::new();
-        let notes = match text(&history) {
-            Ok(notes) => notes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(VerifyError::Io(history, source)),
-        };
+        let mut signed = Self { path, latest, earlier: BTreeMap::new() };
         let mut line = 1;
-        for note in sealer::notes(&notes) {
-            let checkpoint = match Checkpoint::open(note, verifier) {
-                Ok(checkpoint) => checkpoint,
-                Err(error) => return Ok(Err(fault(&history, Some(line), error.to_string()))),
-            };
-            let known = earlier.insert(checkpoint.size, checkpoint.root);
-            if known.is_some_and(|known| known != checkpoint.root) {
-                let what = format!("two different logs of {} records were signed", checkpoint.size);
-                return Ok(Err(fault(&history, Some(line), what)));
+        for note in sealer::notes(&text(&history)?.unwrap_or_default()) {
+            if let Err(what) = signed.add(note, verifier, &history) {
+                return Ok(Err(unsigned(&history, Some(line), what)));
             }
             line += 1 + u64::try_from(note.lines().count()).unwrap_or(0);
         }
-        Ok(Ok(Self { path, latest, earlier, history }))
+        if let Some(kept) = kept {
+            let not_there = || VerifyError::Io(kept.to_owned(), io::ErrorKind::NotFound.into());
+            let note = text(kept)?.ok_or_else(not_there)?;
+            if let Err(what) = signed.add(&note, verifier, kept) {
+                return Ok(Err(unsigned(kept, None, what)));
+            }
+        }
+        Ok(Ok(signed))
     }
+
+    /// Adds an earlier checkpoint, which stands in `file`.
+    fn add(&mut self, note: &str, verifier: &Verifier, file: &Path) -> Result<(), String> {
+        let Checkpoint { size, root, .. } =
+            Checkpoint::open(note, verifier).map_err(|error| error.to_string())?;
+        let (known, _) = self.earlier.entry(size).or_insert((root, file.into()));
+        let fits = *known == root && (size != self.latest.size || root == self.latest.root);
+        fits.then_some(())
+            .ok_or_else(|| format!("two different logs of {size} records were signed"))
+    }
+}
+
+/// The file at `path`, if there is one. What is no text is no checkpoint.
+fn text(path: &Path) -> Result<Option<String>, VerifyError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(VerifyError::Io(path.to_owned(), source)),
+    }
+}
+
+fn unsigned(file: &Path, line: Option<u64>, what: String) -> Fault {
+    Fault { check: "V1", file: file.to_owned(), line, seq: None, what }
 }
 
 /// Reads all segments, and hands on whole records; until `take` wants no more. What is behind the last whole
@@ -299,11 +312,11 @@ impl<'s> Hashing<'s> {
                 self.fault.get_or_insert(at("V2", &chunk.file, what));
             }
             let size = self.edge.size();
-            if let Some(root) = self.signed.earlier.get(&size) {
+            if let Some((root, file)) = self.signed.earlier.get(&size) {
                 self.earlier += 1;
                 if *root != self.edge.root() {
                     let what = format!("a signed checkpoint of {size} records says another hash");
-                    self.fault.get_or_insert(at("V3", &self.signed.history, what));
+                    self.fault.get_or_insert(at("V3", file, what));
                 }
             }
             if size == self.signed.latest.size && self.edge.root() != self.signed.latest.root {
@@ -319,11 +332,13 @@ impl<'s> Hashing<'s> {
     /// How many records there are, how many earlier checkpoints were met, and what is wrong.
     fn end(mut self, signed: &Signed) -> (u64, u64, Option<Fault>) {
         let (records, size) = (self.edge.size(), signed.latest.size);
-        let largest = signed.earlier.last_key_value().map_or(0, |(size, _)| *size).max(size);
+        let latest = (size, &*signed.path);
+        let earlier = signed.earlier.last_key_value().map(|(size, (_, file))| (*size, &**file));
+        let (largest, file) = earlier.filter(|(other, _)| *other > size).unwrap_or(latest);
         if records < largest && self.fault.is_none() {
             self.fault = Some(Fault {
                 check: "V2",
-                file: signed.path.clone(),
+                file: file.to_owned(),
                 line: None,
                 seq: Some(records),
                 what: format!("there are {records} records, and {largest} were signed"),
@@ -347,8 +362,9 @@ fn differing(
     (!is_same).then(|| path.clone())
 }
 
+/// Each line of whole lines; also an empty one, which is no record and must be found.
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
+    text.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap_or(line))
 }
 
 /// V4 to V6 and V9: what the records say of one another.

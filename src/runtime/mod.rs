@@ -3,6 +3,7 @@
 pub mod client;
 pub mod clock;
 pub mod dial;
+pub mod file;
 pub mod metrics;
 pub mod signal;
 pub mod tasks;

@@ -6,10 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use opgate::audit::note::{self, Checkpoint, Verifier};
+use opgate::audit::proof::Proof;
 use opgate::cli::keys::SigningKey;
 use opgate::decide::binding::Binding;
 use opgate::facts::revocation::Revocations;
 use opgate::journal::recovery::recover;
+use opgate::journal::sealer;
 use opgate::model::json;
 use opgate::model::presented::Presented;
 use opgate::model::time::Timestamp;
@@ -362,6 +365,30 @@ pub(crate) fn workload_proof(bytes: &[u8]) {
                 assert!(first_use.until > NOW && first_use.until <= NOW.after(workload::LIFETIME));
             }
         }
+    }
+}
+
+/// A verifier key, a checkpoint, a history of them and a proof are refused, or say the same when they are read
+/// again; none is believed that the key did not sign.
+pub(crate) fn signed_note(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(verifier) = Verifier::parse(&text) {
+        assert_eq!(Verifier::parse(&verifier.to_string()), Ok(verifier));
+    }
+    let Some(signer) = note::Signer::new("gate.test/1", &[7; 32]) else { return };
+    let verifier = signer.verifier();
+    for note in sealer::notes(&text) {
+        assert!(text.contains(note));
+        assert!(Checkpoint::open(note, &verifier).is_err());
+    }
+    assert!(Checkpoint::open(&text, &verifier).is_err());
+    // What is signed is a checkpoint, or it says nothing.
+    if let Ok(checkpoint) = Checkpoint::open(&signer.sign(&text), &verifier) {
+        assert!(format!("{text}\n").starts_with(&checkpoint.to_string()));
+    }
+    if let Ok(proof) = Proof::parse(&text) {
+        assert!(proof.check(b"a record", &verifier).is_err());
+        assert!(Proof::parse(&proof.to_string()).is_ok_and(|again| again == proof));
     }
 }
 

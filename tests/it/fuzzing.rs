@@ -26,6 +26,22 @@ const DOCUMENT: [&str; 14] = [
     r#""policy_content":[]"#,
 ];
 
+/// Lines of checkpoints, proofs and signatures.
+const NOTE: [&str; 12] = [
+    "",
+    "0",
+    "42",
+    "042",
+    "gate.test/1",
+    "index 7",
+    "extra AAAA",
+    "CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=",
+    "CQk=",
+    "\u{2014} gate.test/1 x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=",
+    "\u{2014} gate.test/1 AAAA",
+    "gate.test/1+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+];
+
 /// Parts of policies in Cedar, to be put together in any way.
 const CEDAR: [&str; 40] = [
     "permit(principal, action, resource)",
@@ -234,6 +250,14 @@ proptest! {
         bodies::workload_proof(&bytes);
         bodies::prompt_credential(&bytes);
         bodies::companion(&bytes);
+        bodies::signed_note(&bytes);
+    }
+
+    #[test]
+    fn no_signed_note_breaks_its_reader(lines in prop::collection::vec(prop::sample::select(&NOTE[..]), 0..12)) {
+        bodies::signed_note(lines.join("\n").as_bytes());
+        bodies::signed_note(format!("gate.test/1\n{}", lines.join("\n")).as_bytes());
+        bodies::signed_note(format!("c2sp.org/tlog-proof@v1\n{}", lines.join("\n")).as_bytes());
     }
 
     #[test]

@@ -124,6 +124,38 @@ fn evi_014_a_log_that_was_rolled_back_is_not_written_to() {
 }
 
 #[test]
+fn evi_014_a_checkpoint_that_was_kept_shows_that_the_end_was_cut_off() {
+    let echo = Echo::start();
+    let mut gate = Setup::new(&echo).start();
+    let directory = stopped(&mut gate);
+    let (log, before) = (directory.join("audit"), directory.join("before"));
+    copied(&log, &before);
+    gate.restart_after_kill();
+    assert_eq!(gate.get(TARGET, &gate.token()).status, 200);
+    stopped(&mut gate);
+    let kept = directory.join("kept");
+    fs::copy(log.join("tree/checkpoint"), &kept).unwrap();
+    let with =
+        |more: &[&str]| audit(&directory, &[&["verify", "--checkpoint", "kept"], more].concat());
+    let (code, told) = with(&[]);
+    assert!(code == Some(0) && !told.contains("cut off"), "{told}");
+    // All of yesterday, with the checkpoint of yesterday: by itself nothing is wrong with it.
+    let (code, told) = audit(&directory, &["verify", "--audit", "before"]);
+    assert!(code == Some(0) && told.contains("cut off"), "{told}");
+    let (code, told) = with(&["--audit", "before"]);
+    assert!(code == Some(1) && told.contains("not intact: V2: `kept`"), "{told}");
+    fs::write(&kept, "not a checkpoint").unwrap();
+    let (code, told) = with(&[]);
+    assert!(
+        code == Some(1) && told.contains("V1: `kept`: it is not a signed checkpoint"),
+        "{told}"
+    );
+    fs::remove_file(&kept).unwrap();
+    let (code, told) = with(&[]);
+    assert!(code == Some(3) && told.contains("`kept` cannot be read"), "{told}");
+}
+
+#[test]
 fn a_log_of_the_form_before_is_sealed_from_its_beginning() {
     let echo = Echo::start();
     let mut gate = Setup::new(&echo).start();

@@ -95,7 +95,6 @@ fn evi_014_every_small_tree_is_the_one_that_is_defined_and_every_proof_in_it_hol
     for size in 0..=MOST {
         let own = &roots[at(size)];
         assert_eq!(*own, defined(&leaves[..at(size)]), "{size}");
-        assert_eq!(root(&kept, size), Ok(*own));
         assert_eq!(Edge::of(size, &kept).unwrap().root(), *own);
         for index in 0..size {
             let proof = inclusion(&kept, index, size).unwrap();
@@ -108,16 +107,6 @@ fn evi_014_every_small_tree_is_the_one_that_is_defined_and_every_proof_in_it_hol
                 assert!(!is_included(same, other, size, &proof, own), "{index} {other} {size}");
             }
         }
-        for old in 0..=size {
-            let proof = consistency(&kept, old, size).unwrap();
-            let from = &roots[at(old)];
-            assert!(is_consistent((old, from), (size, own), &proof), "{old} {size}");
-            if old > 0 && old < size {
-                assert!(!is_consistent((old, own), (size, own), &proof), "{old} {size}");
-                assert!(!is_consistent((old, from), (size, from), &proof), "{old} {size}");
-                assert!(!is_consistent((old, from), (size, own), &proof[1..]), "{old} {size}");
-            }
-        }
     }
     assert_eq!(Edge::of(MOST, &kept), Ok(edge));
 }
@@ -126,10 +115,10 @@ proptest! {
     /// An attacker changes one hash of a proof, leaves one out or adds one.
     #[test]
     fn evi_014_no_changed_proof_holds(
-        size in 2_u64..600, index in 0_u64..600, old in 1_u64..600, place in 0_usize..10, how in 0..3,
+        size in 2_u64..600, index in 0_u64..600, place in 0_usize..10, how in 0..3,
     ) {
         let (_, kept, roots) = tree(at(size));
-        let (index, old) = (index % size, 1 + old % (size - 1));
+        let index = index % size;
         let changed = |mut proof: Vec<Hash>| {
             let place = place % (proof.len() + usize::from(how == 2)).max(1);
             match how {
@@ -143,9 +132,5 @@ proptest! {
         let proof = inclusion(&kept, index, size).unwrap();
         prop_assert!(is_included(own, index, size, &proof, &roots[at(size)]));
         prop_assert!(!is_included(own, index, size, &changed(proof), &roots[at(size)]));
-        let proof = consistency(&kept, old, size).unwrap();
-        let ends = ((old, &roots[at(old)]), (size, &roots[at(size)]));
-        prop_assert!(is_consistent(ends.0, ends.1, &proof));
-        prop_assert!(!is_consistent(ends.0, ends.1, &changed(proof)));
     }
 }

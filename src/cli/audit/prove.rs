@@ -16,6 +16,7 @@ use crate::cli::{Outcome, Usage};
 use crate::journal::reader;
 use crate::journal::sealer::CHECKPOINT;
 use crate::journal::tree::{self, Levels};
+use crate::journal::verify::own_key;
 
 /// The files of a bundle.
 const RECORD: &str = "record.json";
@@ -57,7 +58,7 @@ pub fn prove(args: &ProveArgs) -> anyhow::Result<Outcome> {
     };
     let record = &call.decision;
     let seq = record.seq().with_context(|| format!("`{}` has no seq", escaped(&record.line)))?;
-    let verifier = crate::journal::verify::own_key(directory)?;
+    let verifier = own_key(directory)?;
     let path = directory.join(tree::DIRECTORY).join(CHECKPOINT);
     let note = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let checkpoint =

@@ -20,6 +20,9 @@ pub struct VerifyArgs {
     /// The verifier key, or a file with it, as `opgate audit key` prints it on the day the log begins
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// A checkpoint that was kept elsewhere, a copy of `tree/checkpoint`: the log must go on from there
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
@@ -37,17 +40,19 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Outcome> {
     };
     let is_shown = std::io::stderr().is_terminal();
     let mut shown = 0;
-    let report = verify::verify(&args.log.audit, &verifier, &mut |read| {
-        if is_shown && read >= shown + STEP {
-            shown = read;
-            let mut terminal = std::io::stderr().lock();
-            write!(terminal, "\r{read} records").and_then(|()| terminal.flush()).unwrap_or(());
-        }
-    })?;
+    let report =
+        verify::verify(&args.log.audit, &verifier, args.checkpoint.as_deref(), &mut |read| {
+            if is_shown && read >= shown + STEP {
+                shown = read;
+                let mut terminal = std::io::stderr().lock();
+                write!(terminal, "\r{read} records").and_then(|()| terminal.flush()).unwrap_or(());
+            }
+        })?;
     if shown > 0 {
         output::complain("");
     }
-    let proven = Proven { report, verifier, was_given: args.key.is_some() };
+    let (was_given, is_kept) = (args.key.is_some(), args.checkpoint.is_some());
+    let proven = Proven { report, verifier, was_given, is_kept };
     output::print(&if args.json { proven.json() } else { proven.text() })?;
     Ok(proven.outcome())
 }
@@ -72,6 +77,8 @@ struct Proven {
     report: Report,
     verifier: Verifier,
     was_given: bool,
+    /// A checkpoint was kept elsewhere.
+    is_kept: bool,
 }
 
 impl Proven {
@@ -109,7 +116,8 @@ impl Proven {
         let paint = Paint::new(output::is_colored());
         let mut rows = Rows::new(paint);
         rows.add("log", escaped(self.verifier.name()));
-        rows.add("records", records.to_string());
+        let label = if fault.is_some() { "records read" } else { "records" };
+        rows.add(label, records.to_string());
         if let Some((first, last)) = times {
             rows.add("from", escaped(first));
             rows.add("to", escaped(last));
@@ -136,8 +144,10 @@ impl Proven {
             text += "not proven: that the key is the gate's. It lies beside the log, and whoever rewrote the log \
                      could have put it there; give `--key` as it was noted elsewhere\n";
         }
-        text += "not proven: that the latest records were not cut off together with their checkpoint; compare \
-                 `records` with a checkpoint that was kept elsewhere\n";
+        if !self.is_kept {
+            text += "not proven: that the latest records were not cut off together with their checkpoint; keep a \
+                     copy of `tree/checkpoint` elsewhere and give it with `--checkpoint`\n";
+        }
         text
     }
 
@@ -168,6 +178,7 @@ impl Proven {
             "starts": epochs, "interrupted": interrupted, "open": open,
             "gaps": { "records": gaps.0, "at_most": gaps.1 }, "torn": torn,
             "key": if self.was_given { Value::from("given") } else { Value::from("beside the log") },
+            "checkpoint_kept_elsewhere": self.is_kept,
         });
         format!("{told}\n")
     }

@@ -91,7 +91,8 @@ fn evi_014_what_is_sealed_is_the_tree_of_the_records_however_often_it_was_stoppe
     assert_eq!(levels.node(0, 7).unwrap(), leaf(record(7).as_bytes()));
     assert_eq!(fs::metadata(log.tree("1")).unwrap().len(), 32 * (log.size / 256));
     let mode = std::os::unix::fs::PermissionsExt::mode;
-    assert_eq!(mode(&fs::metadata(log.tree(KEY)).unwrap().permissions()) & 0o777, 0o600);
+    let mode = |path: PathBuf| mode(&fs::metadata(path).unwrap().permissions()) & 0o777;
+    assert_eq!((mode(log.tree(KEY)), mode(log.path().join(tree::DIRECTORY))), (0o600, 0o700));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn evi_014_wherever_a_crash_was_the_next_start_comes_to_the_same_tree() {
         log.seal();
         assert_eq!(log.checkpoint(), log.expected(), "{case}");
         let levels = Levels::peek(log.path()).unwrap();
-        assert_eq!(merkle::root(&levels, log.size).unwrap(), log.expected().root, "{case}");
+        assert_eq!(Edge::of(log.size, &levels).unwrap().root(), log.expected().root, "{case}");
     }
 }
 
@@ -137,7 +138,10 @@ fn evi_014_a_log_that_was_rolled_back_changed_or_signed_by_others_is_refused() {
     assert!(matches!(log.open(), Err(SealError::Changed { .. })));
     let log = sealed();
     fs::write(log.tree(KEY), "00".repeat(32)).unwrap();
+    let verifier = fs::read(log.tree(VERIFIER)).unwrap();
     assert!(matches!(log.open(), Err(SealError::Foreign { .. })));
+    // Whoever reviews the log then still has the key that it was signed with.
+    assert_eq!(fs::read(log.tree(VERIFIER)).unwrap(), verifier);
     let mut log = sealed();
     let note = fs::read_to_string(log.tree(CHECKPOINT)).unwrap();
     fs::write(log.tree(CHECKPOINT), note.replace("\n300\n", "\n299\n")).unwrap();

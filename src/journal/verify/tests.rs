@@ -52,7 +52,7 @@ fn seal(path: &Path, size: u64) {
 }
 
 fn verified(path: &Path) -> Report {
-    verify(path, &own_key(path).unwrap(), &mut |_| {}).unwrap()
+    verify(path, &own_key(path).unwrap(), None, &mut |_| {}).unwrap()
 }
 
 fn seg(path: &Path, first: u64) -> PathBuf {
@@ -80,7 +80,7 @@ fn evi_014_a_log_that_nobody_touched_is_intact() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table of attacks")]
 fn evi_014_every_attack_on_the_files_is_named_with_its_place() {
-    let attacks: [(&str, &str, Option<u64>, &Attack); 16] = [
+    let attacks: [(&str, &str, Option<u64>, &Attack); 17] = [
         ("a record is changed", "V2", Some(105), &|path| {
             edit(&seg(path, 100), |mut lines| {
                 lines[5] = lines[5].replace("d52", "d25");
@@ -115,6 +115,12 @@ fn evi_014_every_attack_on_the_files_is_named_with_its_place() {
                     }
                 };
                 lines.iter_mut().enumerate().for_each(renumber);
+                lines
+            });
+        }),
+        ("an empty line is put in", "V4", Some(601), &|path| {
+            edit(&seg(path, 600), |mut lines| {
+                lines.insert(1, String::new());
                 lines
             });
         }),
@@ -203,10 +209,41 @@ fn a_log_that_nobody_signed_or_another_key_says_nothing() {
     fs::remove_file(other.path().join("tree/checkpoints")).unwrap();
     seal(other.path(), 10);
     let foreign = own_key(other.path()).unwrap();
-    let report = verify(directory.path(), &foreign, &mut |_| {}).unwrap();
+    let report = verify(directory.path(), &foreign, None, &mut |_| {}).unwrap();
     assert_eq!(report.fault.unwrap().check, "V1");
     fs::remove_dir_all(directory.path().join("tree")).unwrap();
     assert!(matches!(own_key(directory.path()), Err(VerifyError::NoCheckpoint(_))));
+}
+
+#[test]
+fn evi_014_a_log_that_was_cut_off_or_written_anew_does_not_fit_a_checkpoint_that_was_kept() {
+    let kept = tempfile::NamedTempFile::new().unwrap();
+    let whole = log(300);
+    fs::copy(whole.path().join("tree/checkpoint"), kept.path()).unwrap();
+    let against = |log: &Path| {
+        let report = verify(log, &own_key(log).unwrap(), Some(kept.path()), &mut |_| {}).unwrap();
+        report.fault.map(|fault| (fault.check, fault.seq, fault.file == kept.path()))
+    };
+    assert_eq!(against(whole.path()), None);
+    // The whole log was written anew by somebody who has the key.
+    for (calls, expected) in
+        [(200, ("V2", Some(402), true)), (300, ("V1", None, true)), (400, ("V3", Some(601), true))]
+    {
+        let anew = log(calls);
+        let path = anew.path();
+        fs::remove_dir_all(path.join("tree")).unwrap();
+        fs::create_dir(path.join("tree")).unwrap();
+        for file in ["tree/key", "tree/origin"] {
+            fs::copy(whole.path().join(file), path.join(file)).unwrap();
+        }
+        edit(&seg(path, 0), |mut lines| {
+            lines[7] = lines[7].replace("d3", "x3");
+            lines
+        });
+        seal(path, 2 * calls + 2);
+        assert_eq!(verified(path).fault, None);
+        assert_eq!(against(path), Some(expected), "{calls}");
+    }
 }
 
 proptest! {
@@ -216,7 +253,7 @@ proptest! {
     #[test]
     fn evi_014_no_change_of_a_signed_log_goes_unnoticed(
         file in prop::sample::select(vec!["seg/000000000000.jsonl", "seg/000000000100.jsonl", "tree/0", "tree/checkpoint", "tree/checkpoints"]),
-        at in 0_usize..100_000, how in 0..4, bit in 0..8,
+        at in 0_usize..100_000, how in 0..5, bit in 0..8,
     ) {
         thread_local! {
             static LOG: tempfile::TempDir = log(90);
@@ -230,6 +267,7 @@ proptest! {
                 0 => after[at] ^= 1_u8 << bit,
                 1 => drop(after.remove(at)),
                 2 => after.insert(at, b'x'),
+                3 => after.insert(at, b'\n'),
                 _ => after.truncate(at),
             }
             fs::write(&path, &after).unwrap();
@@ -238,7 +276,7 @@ proptest! {
             // What stands last in the history may have been cut short by a crash, and says nothing then. The
             // latest checkpoint says more than all of the history.
             let whole = String::from_utf8(before[..at].to_vec()).unwrap_or_default();
-            let is_last = file == "tree/checkpoints" && (how == 3 || sealer::notes(&whole).count() >= 1);
+            let is_last = file == "tree/checkpoints" && (how == 4 || sealer::notes(&whole).count() >= 1);
             let is_same = before == after;
             prop_assert!(report.fault.is_some() || is_last || is_same, "{} {} {}", file, at, how);
             Ok(())
