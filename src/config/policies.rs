@@ -64,7 +64,9 @@ pub(super) fn policies(file: &Section<'_>, audit: &Audit, into: &mut Reading<'_>
     let path = |key| section.text(key).map(|(text, _)| value::path(text, into.base()));
     let pins = path("pins").unwrap_or_else(|| audit.directory.join("policy-pins"));
     let directory = path("directory");
-    for file in directory.as_deref().map(files).and_then(Result::ok).into_iter().flatten() {
+    // One that cannot be read is told when it is used.
+    let listed = directory.as_deref().filter(|_| into.opens).map(files).and_then(Result::ok);
+    for file in listed.into_iter().flatten() {
         digested(&file, into);
     }
     Policies { directory, pins }

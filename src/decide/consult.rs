@@ -493,12 +493,9 @@ const fn place(asked: Asked<'_>) -> Option<usize> {
     }
 }
 
-/// What stands in records for a policy that allowed.
-pub(super) const TRUE: &str = "true";
-
 const fn result(outcome: Result<Verdict, Failure>) -> &'static str {
     match outcome {
-        Ok(Verdict::True) => TRUE,
+        Ok(Verdict::True) => Consulted::TRUE,
         Ok(Verdict::False) => "false",
         Ok(Verdict::NonBoolean) => "non_boolean",
         Ok(Verdict::Undefined) => "undefined",

@@ -144,8 +144,7 @@ pub fn charges(
     }
     let operation = call.operation(entry, body);
     let parties = Parties::of(grant, Some(presenter));
-    let of_token =
-        consulted.iter().filter(|one| one.carrier != algebra::LOCAL && one.result == consult::TRUE);
+    let of_token = consulted.iter().filter(|one| one.carrier != algebra::LOCAL && one.allowed());
     let policies = of_token.map(|one| one.sha256).collect();
     let mut charges = Vec::new();
     for cap in caps {

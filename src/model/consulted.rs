@@ -22,10 +22,20 @@ pub struct Consulted {
     pub profile: &'static str,
     /// SHA-256 of what it was told, members sorted.
     pub input: [u8; 32],
-    /// What it said: `true`, `false`, `undefined`, `non_boolean`, `error`.
+    /// What it said: [`Consulted::TRUE`], `false`, `undefined`, `non_boolean`, `error`.
     pub result: &'static str,
     /// The steps that it took.
     pub steps: u64,
     /// The time that it took.
     pub elapsed: Duration,
+}
+
+impl Consulted {
+    /// What stands in [`Consulted::result`] of a policy that allowed.
+    pub const TRUE: &str = "true";
+
+    /// Whether it allowed.
+    pub fn allowed(&self) -> bool {
+        self.result == Self::TRUE
+    }
 }

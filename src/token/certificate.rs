@@ -20,10 +20,9 @@ pub fn read(der: &[u8], is_verified: bool) -> Certificate {
     let parsed = x509_parser::parse_x509_certificate(der).ok().filter(|_| is_verified);
     let parsed = parsed.as_ref().map(|(_, certificate)| certificate);
     let uris = parsed.and_then(uris).unwrap_or_default();
-    let until = parsed.map(|certificate| {
-        let seconds = certificate.validity().not_after.timestamp();
-        Timestamp::from_seconds(u64::try_from(seconds).unwrap_or(0))
-    });
+    let end = parsed.map_or(0, |certificate| certificate.validity().not_after.timestamp());
+    // One that was verified and cannot be read here has ended.
+    let until = is_verified.then(|| Timestamp::from_seconds(u64::try_from(end).unwrap_or(0)));
     Certificate { thumbprint: hash::sha256(der), uris, until }
 }
 
@@ -88,7 +87,10 @@ mod tests {
         let (der, _) = certificate("spiffe://td.test/buyer");
         assert_eq!(read(&der, true).uris, ["spiffe://td.test/buyer".into()]);
         assert_eq!(read(&der, false).uris, []);
-        assert_eq!(read(b"no certificate", true).uris, []);
+        let unreadable = read(b"no certificate", true);
+        assert_eq!(unreadable.uris, []);
+        assert_eq!(unreadable.until, Some(Timestamp::from_seconds(0)));
+        assert_eq!(read(&der, false).until, None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Account {
 
 /// Of every policy that did not say yes to a call that is refused, asked again and watched.
 pub(super) fn accounts(judged: &Judgement<'_>, bench: &Bench) -> Vec<Account> {
-    let refusing = judged.consulted.iter().filter(|one| one.result != "true");
+    let refusing = judged.consulted.iter().filter(|one| !one.allowed());
     refusing.filter_map(|one| account(one, judged, bench)).collect()
 }
 

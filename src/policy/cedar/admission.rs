@@ -12,6 +12,8 @@ const MAX_LOCAL: usize = 256 * 1_024;
 const MAX_STATEMENTS: usize = 200;
 /// How deep brackets may nest.
 const MAX_DEPTH: usize = 32;
+/// The most nodes of the trees of all statements together.
+const MAX_NODES: u64 = 20_000;
 /// The most operators, selectors and keywords in one statement: its tree is no deeper than that.
 const MAX_OPERATORS: usize = 512;
 /// Comparisons of a character or a member that are counted as one step.
@@ -188,8 +190,8 @@ pub(super) fn cost(statements: &[Statement]) -> Result<Cost, NotAdmitted> {
     for statement in statements {
         count(&statement.tree, &mut cost);
     }
-    if cost.nodes > 20_000 {
-        return Err(refused(Because::Size, "more than 20000 nodes", None));
+    if cost.nodes > MAX_NODES {
+        return Err(refused(Because::Size, format!("more than {MAX_NODES} nodes"), None));
     }
     Ok(cost)
 }

@@ -24,19 +24,24 @@ pub(super) const DIALECT: &str = "cedar";
 /// A compiled policy: one or several statements that decide together.
 #[derive(Debug)]
 pub(super) struct Program {
-    statements: Vec<Statement>,
+    /// The statements, and the lines that they begin at.
+    lines: Vec<(PolicyId, u32)>,
     policies: PolicySet,
     cost: Cost,
 }
 
 /// Admits and compiles `source`. A panic of the parser refuses the text.
 pub(super) fn compile(source: &Source<'_>) -> Result<Program, NotAdmitted> {
-    guarded(|| compiled(source))
+    guarded(|| compiled(&admission::statements(source)?))
 }
 
 /// What an author should look at again. Cedar has no functions that a policy may not call.
 pub(super) fn check(source: &Source<'_>) -> Result<Checked, NotAdmitted> {
-    let findings = guarded(|| Ok(lint::lint(&compiled(source)?.statements)))?;
+    let findings = guarded(|| {
+        let statements = admission::statements(source)?;
+        compiled(&statements)?;
+        Ok(lint::lint(&statements))
+    })?;
     Ok(Checked { dialect: DIALECT, findings, builtins: Vec::new() })
 }
 
@@ -57,14 +62,14 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, NotAdmitted>) -> Result<T, NotAdm
     )
 }
 
-fn compiled(source: &Source<'_>) -> Result<Program, NotAdmitted> {
-    let statements = admission::statements(source)?;
-    let cost = admission::cost(&statements)?;
-    let mut policies = PolicySet::new();
-    for statement in &statements {
+fn compiled(statements: &[Statement]) -> Result<Program, NotAdmitted> {
+    let cost = admission::cost(statements)?;
+    let (mut policies, mut lines) = (PolicySet::new(), Vec::new());
+    for statement in statements {
         policies.add(statement.policy.clone()).map_err(|error| statement.unusable(&error))?;
+        lines.push((statement.policy.id().clone(), statement.line));
     }
-    Ok(Program { statements, policies, cost })
+    Ok(Program { lines, policies, cost })
 }
 
 impl Program {
@@ -77,10 +82,10 @@ impl Program {
     pub(super) fn traced(&self, input: &Input, limits: &Limits<'_>) -> (Evaluation, Lines) {
         let (evaluation, decided) = self.asked(input, limits);
         let mut lines = Lines::default();
-        for statement in &self.statements {
-            let has_decided = decided.contains(statement.policy.id());
+        for (statement, line) in &self.lines {
+            let has_decided = decided.contains(statement);
             let to = if has_decided { &mut lines.evaluated } else { &mut lines.left };
-            to.insert(statement.line);
+            to.insert(*line);
         }
         (evaluation, lines)
     }
