@@ -1,5 +1,6 @@
 //! `opgate audit`: reading the log, offline, on a directory or a copy of one.
 
+pub mod export;
 pub mod prove;
 pub mod refused;
 pub mod verify;
@@ -21,6 +22,14 @@ use crate::runtime::clock;
 /// `opgate audit`
 #[derive(Debug, clap::Subcommand)]
 pub enum AuditCommand {
+    /// The log in the form of another tool: JSON lines, a table, events for a SIEM
+    #[command(after_help = "Examples:
+  opgate audit export --format csv -o calls.csv --since 2026-11-24T00:00:00Z    a row for each call
+  opgate audit export --format ocsf | your-shipper                              OCSF 1.8.0 API Activity, one event a line
+
+A cell that a spreadsheet would take for a formula has an apostrophe before it. Exit code 1: the log has lines that
+are no records; everything else was written.")]
+    Export(export::ExportArgs),
     /// The verifier key of the log: keep it elsewhere, for `verify --key`
     Key(LogArgs),
     /// One record with the proof that it is in the log, for whoever has no copy of it
@@ -118,6 +127,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
             output::print(&format!("{key}\n"))?;
             Ok(Outcome::Done)
         }
+        AuditCommand::Export(args) => export::run(args),
         AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Refused(args) => refused::run(args),

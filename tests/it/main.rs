@@ -32,6 +32,7 @@ mod discretion;
 mod documents;
 mod dpop;
 mod evidence;
+mod exporting;
 mod feed;
 mod forwarding;
 mod framing;

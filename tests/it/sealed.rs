@@ -6,16 +6,13 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Echo, Gate, Setup, eventually};
+use crate::support::{Echo, Gate, Setup, eventually, opgate};
 
 const TARGET: &str = "/shop/any/1";
 
 /// What a command about the log in `directory` says, and how it ends.
 fn audit(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_opgate"));
-    let output = command.arg("audit").args(arguments).current_dir(directory).output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
-    (output.status.code(), text.concat())
+    opgate(directory, &[&["audit"], arguments].concat())
 }
 
 fn verified(directory: &Path, more: &[&str]) -> (Option<i32>, Value) {

@@ -15,6 +15,8 @@ pub(crate) mod server;
 pub(crate) mod svid;
 pub(crate) mod tls;
 
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,13 @@ pub(crate) use self::client::{Connection, Response, request};
 pub(crate) use self::echo::{Echo, Exchange};
 pub(crate) use self::gate::{Gate, Setup};
 pub(crate) use self::issuer::{Key, Token};
+
+/// What a command of opgate, run in `directory`, says on both its outputs, and how it ends.
+pub(crate) fn opgate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_opgate"));
+    let output = command.args(arguments).current_dir(directory).output().unwrap();
+    (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+}
 
 /// The longest that anything in a test is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
