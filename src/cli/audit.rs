@@ -1,22 +1,27 @@
 //! `opgate audit`: reading the log, offline, on a directory or a copy of one.
 
 pub mod export;
+pub mod filtering;
 pub mod prove;
 pub mod refused;
+pub mod search;
 pub mod verify;
 
+use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde_json::{Value, json};
 
+use self::filtering::{FilterArgs, Wanted};
 use super::output::{self, Paint, Rows, Style};
 use super::{Outcome, Usage};
-use crate::audit::tag::Tagger;
-use crate::config::secret::Reference;
+use crate::audit::filter::Filter;
 use crate::journal::reader::{self, Call, POLL, Read, Record};
+use crate::journal::search::{self as looking, Order, Query};
 use crate::journal::verify::own_key;
-use crate::journal::{recovery, tag_key};
+use crate::journal::{find, recovery, tag_key};
 use crate::runtime::clock;
 
 /// `opgate audit`
@@ -45,6 +50,17 @@ are no records; everything else was written.")]
   opgate audit show ID                                 one of them, by the id at the end of its line
 Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"observed\"}, by reason.")]
     Refused(refused::RefusedArgs),
+    /// The records that fit, the latest first
+    #[command(after_help = "Examples:
+  opgate audit search --user alice --action refund --since 7d         what alice's agents did about refunds
+  opgate audit search --decision deny --agent 'shop-*' --reason '!token_expired'
+  opgate audit search --evidence urn:uuid:92fb… --json | jq .http      everything that was done under one consent
+  opgate audit search --decision would-deny --count
+
+Different options must all hold; an option that is given again is an alternative, unless its value begins with `!`. An option
+about calls finds records of calls alone. A `\\` before a value takes it as it stands. Nothing is indexed: the log is looked
+through, newest first, until there is enough.")]
+    Search(search::SearchArgs),
     /// One call's whole story, from who asked to what happened
     #[command(after_help = "Example:
   opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
@@ -55,7 +71,8 @@ Whoever watches the metrics finds the same as opgate_decisions_total{decision=\"
     Tag(TagArgs),
     /// The latest records, one a line
     #[command(after_help = "Example:
-  opgate audit tail --audit audit -n 50 -f    the last 50, then whatever comes")]
+  opgate audit tail --audit audit -n 50 -f          the last 50, then whatever comes
+  opgate audit tail -f --decision deny --agent bot    what one agent is refused, live; outcomes come with their decisions")]
     Tail(TailArgs),
     /// Whether the log is what was signed of it, and whole
     #[command(after_help = "Example:
@@ -117,6 +134,8 @@ pub struct TailArgs {
     /// The lines as they stand in the log
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// Runs one of the commands.
@@ -131,6 +150,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
         AuditCommand::Prove(args) => prove::prove(args),
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Refused(args) => refused::run(args),
+        AuditCommand::Search(args) => search::run(args),
         AuditCommand::Show(args) => show(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
@@ -163,8 +183,7 @@ fn must_exist(directory: &Path) -> anyhow::Result<()> {
 
 fn tag(args: &TagArgs) -> anyhow::Result<Outcome> {
     let tagger = if let Some(path) = &args.key {
-        let key = Reference::File(path.clone()).read(&|_| None);
-        Tagger::new(key.with_context(|| path.display().to_string())?.expose())
+        filtering::tagger_in(path)?
     } else {
         must_exist(&args.log.audit)?;
         let key = tag_key::existing(&args.log.audit);
@@ -177,13 +196,15 @@ fn tag(args: &TagArgs) -> anyhow::Result<Outcome> {
 fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {
     let directory = &args.log.audit;
     must_exist(directory)?;
+    let filter = args.filter.filter(directory, clock::now())?;
+    let mut wanted = Wanted::new(&filter);
     let paint = Paint::new(output::is_colored());
     // Opened before the end is read, so that nothing falls between the two.
     let mut following = reader::follow(directory)?;
-    let mut latest =
-        reader::backward(directory)?.take(args.lines).collect::<Result<Vec<_>, _>>()?;
-    latest.reverse();
-    for read in &latest {
+    for read in &latest(directory, &filter, args.lines)? {
+        if let Read::Record(record) = read {
+            wanted.takes(record);
+        }
         output::print(&line(read, args.json, paint))?;
     }
     if !args.follow {
@@ -191,10 +212,28 @@ fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {
     }
     loop {
         match following.advance()? {
+            Some(Read::Record(record)) if !wanted.takes(&record) => {}
             Some(read) => output::print(&line(&read, args.json, paint))?,
             None => std::thread::sleep(POLL),
         }
     }
+}
+
+/// The last records that are wanted, the last of them last.
+fn latest(directory: &Path, filter: &Filter, lines: usize) -> io::Result<Vec<Read>> {
+    let mut latest = Vec::new();
+    if filter.is_everything() {
+        // What is no record is shown too.
+        latest = reader::backward(directory)?.take(lines).collect::<Result<_, _>>()?;
+    } else {
+        let query = Query::of(filter);
+        looking::search(directory, &query, Order::Newest, lines, &mut |hit| {
+            latest.push(reader::read(&hit.file, hit.offset, hit.line.as_bytes()));
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    latest.reverse();
+    Ok(latest)
 }
 
 fn line(read: &Read, as_json: bool, paint: Paint) -> String {
@@ -287,7 +326,7 @@ fn decision(record: &Record, paint: Paint) -> String {
 fn show(args: &ShowArgs) -> anyhow::Result<Outcome> {
     let directory = &args.log.audit;
     must_exist(directory)?;
-    let Some(call) = reader::find(directory, &args.id)? else {
+    let Some(call) = find::call(directory, &args.id)? else {
         output::complain(&format!("no record has the id or seq `{}`", output::escaped(&args.id)));
         return Ok(Outcome::Refused);
     };

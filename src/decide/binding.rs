@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use super::facts::{Facts, Stop};
+use crate::model::date;
 use crate::model::json;
 use crate::model::need::Need;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::claims;
-use crate::token::date;
 use crate::token::grant::Grant;
 use crate::token::names;
 use crate::token::presenter::Presenter;

@@ -3,6 +3,7 @@
 mod batch;
 pub mod custody;
 pub mod disk;
+pub mod find;
 pub mod floods;
 mod key_file;
 mod queue;
@@ -10,6 +11,7 @@ pub mod reader;
 pub mod recovery;
 pub mod sealer;
 pub mod sealing;
+pub mod search;
 pub mod segment;
 pub mod stamp;
 pub mod tag_key;

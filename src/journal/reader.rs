@@ -80,6 +80,11 @@ pub enum Read {
     Record(Record),
 }
 
+/// What the line that stands at `offset` of `file` says.
+pub fn read(file: &Path, offset: u64, line: &[u8]) -> Read {
+    parse(file, 0, offset, line)
+}
+
 fn parse(file: &Path, number: u64, offset: u64, bytes: &[u8]) -> Read {
     let bad = |what| Read::Bad { file: file.to_owned(), line: number, offset, what };
     if bytes.len() > MAX_LINE {
@@ -280,35 +285,10 @@ impl Block {
 /// One call: its decision, and its outcome when there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The decision; or another record, when a `seq` was asked for that belongs to one.
+    /// The decision; or another record, where one was asked for.
     pub decision: Record,
     /// The outcome.
     pub outcome: Option<Record>,
-}
-
-/// Finds a call by the id of its decision, or by the `seq` of its decision or outcome. An id may be cut
-/// short; the latest call that fits is given.
-pub fn find(directory: &Path, id_or_seq: &str) -> io::Result<Option<Call>> {
-    let seq = id_or_seq.parse::<u64>().ok();
-    let mut outcomes = Vec::new();
-    let mut wanted = None;
-    for read in backward(directory)? {
-        let Read::Record(record) = read? else { continue };
-        let by_seq = seq.is_some() && (record.seq() == seq || record.seq() == wanted);
-        let by_id =
-            seq.is_none() && !id_or_seq.is_empty() && record.text(&["id"]).starts_with(id_or_seq);
-        if record.kind() == "outcome"
-            && (by_id || by_seq || (seq.is_some() && record.number(&["of"]) == seq))
-        {
-            wanted = wanted.or_else(|| record.number(&["of"]));
-            outcomes.push(record);
-        } else if by_id || by_seq {
-            let of = record.seq();
-            let outcome = outcomes.into_iter().find(|outcome| outcome.number(&["of"]) == of);
-            return Ok(Some(Call { decision: record, outcome }));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -380,27 +360,6 @@ mod tests {
             found.retain(Option::is_some);
             found.sort_unstable();
             assert_eq!(found, [Some(0), Some(1), Some(2)]);
-        }
-    }
-
-    #[test]
-    fn a_call_is_found_by_id_by_seq_and_by_the_seq_of_its_outcome() {
-        let directory = tempfile::tempdir().unwrap();
-        write(directory.path(), 0..10);
-        write(directory.path(), 10..21);
-        for (what, decision, outcome) in [
-            ("id-8", Some(8), Some(9)),
-            ("8", Some(8), Some(9)),
-            ("9", Some(8), Some(9)),
-            ("id-20", Some(20), None),
-            ("20", Some(20), None),
-            ("21", None, None),
-            ("id-9", None, None),
-            ("", None, None),
-        ] {
-            let call = find(directory.path(), what).unwrap();
-            assert_eq!(call.as_ref().and_then(|call| call.decision.seq()), decision, "{what}");
-            assert_eq!(call.and_then(|call| call.outcome?.seq()), outcome, "{what}");
         }
     }
 

@@ -5,6 +5,7 @@ pub mod authentication;
 pub mod body;
 pub mod confirmation;
 pub mod consulted;
+pub mod date;
 pub mod decimal;
 pub mod exact;
 pub mod hex;

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::date;
 use super::member;
 use super::trust::Issuer;
+use crate::model::date;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 

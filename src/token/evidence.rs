@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 
 use super::aoa::Person;
 use super::claims::{self, Claims};
-use super::date;
 use super::delegation::{Delegation, Lineage};
 use super::detached::Detached;
 use super::hash;
@@ -28,6 +27,7 @@ use super::signers::{Finding, Role, Signers, Verifier};
 use super::trust::Issuer;
 use super::verify::Halt;
 use crate::model::confirmation::{Demand, Wanted};
+use crate::model::date;
 use crate::model::hex::hex;
 use crate::model::need::Bond;
 use crate::model::reason::{Denial, Reason};

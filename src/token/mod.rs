@@ -6,7 +6,6 @@ pub mod certificate;
 pub mod claims;
 pub mod confirmation;
 pub mod constraints;
-pub mod date;
 pub mod delegation;
 pub mod detached;
 pub mod details;

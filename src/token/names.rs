@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use super::date;
+use crate::model::date;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::aoa::Person;
 use super::claims::{self, Claims};
-use super::date;
 use super::detached::Detached;
 use super::hash;
 use super::jws::Jws;
@@ -17,6 +16,7 @@ use super::names;
 use super::signers::{Finding, Role, Signers, Verifier};
 use super::verify::Halt;
 use crate::model::confirmation::Demand;
+use crate::model::date;
 use crate::model::presented::Presented;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;

@@ -13,6 +13,7 @@ use opgate::decide::binding::Binding;
 use opgate::facts::revocation::Revocations;
 use opgate::journal::recovery::recover;
 use opgate::journal::sealer;
+use opgate::model::date;
 use opgate::model::json;
 use opgate::model::presented::Presented;
 use opgate::model::time::Timestamp;
@@ -36,7 +37,7 @@ use opgate::token::target::Target;
 use opgate::token::trust::{Algorithm, Issuer};
 use opgate::token::verify::{Halt, Unverified, introspected};
 use opgate::token::workload::{self, Identity, TrustDomain, UnverifiedIdentity};
-use opgate::token::{date, jcs, status};
+use opgate::token::{jcs, status};
 use serde_json::{Map, Value};
 
 /// A path is canonical or refused; what is canonical has no hidden segment. And a stream of bytes is

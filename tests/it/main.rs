@@ -56,6 +56,7 @@ mod references;
 mod refusals;
 mod rego;
 mod remembering;
+mod reviewing;
 mod revocation;
 mod sealed;
 mod serving;

@@ -13,10 +13,12 @@ use serde_json::Value;
 
 use self::ocsf::Ocsf;
 use self::table::Table;
+use super::filtering::{FilterArgs, Wanted};
 use super::{LogArgs, must_exist};
+use crate::audit::filter::Filter;
 use crate::cli::{Outcome, Usage, output};
 use crate::journal::reader::{self, Call, Read, Record};
-use crate::token::date;
+use crate::runtime::clock;
 
 /// `opgate audit export`
 #[derive(Debug, clap::Args)]
@@ -27,14 +29,10 @@ pub struct ExportArgs {
     /// The file that is made; without it, standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Only records from this time on: `2026-11-24T08:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Option<String>,
-    /// Only records before this time
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<String>,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -45,12 +43,6 @@ enum Format {
     Csv,
     /// An event for each call, for a SIEM: API Activity of OCSF 1.8.0, one a line
     Ocsf,
-}
-
-/// A moment, in the one form that records have: there the order of the texts is that of the times.
-fn moment(text: &str) -> Result<String, String> {
-    let moment = date::rfc3339(text).ok_or("a time is such as `2026-11-24T08:00:00Z`")?;
-    Ok(moment.to_string())
 }
 
 /// What came of it.
@@ -70,9 +62,10 @@ const MOST_BAD: usize = 5;
 /// Writes the log in the form that is asked for.
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<Outcome> {
     must_exist(&args.log.audit)?;
+    let filter = args.filter.filter(&args.log.audit, clock::now())?;
     let told = match &args.output {
-        None => written(args, &mut BufWriter::new(io::stdout().lock()))?,
-        Some(path) => beside(path, |file| written(args, file))?,
+        None => written(args, &filter, &mut BufWriter::new(io::stdout().lock()))?,
+        Some(path) => beside(path, |file| written(args, &filter, file))?,
     };
     let noun = if args.format == Format::Jsonl { "records" } else { "calls" };
     let written = format!("{} {noun}", told.written);
@@ -117,10 +110,10 @@ fn beside<T>(
     told.with_context(|| path.display().to_string())
 }
 
-fn written(args: &ExportArgs, into: &mut dyn Write) -> anyhow::Result<Told> {
+fn written(args: &ExportArgs, filter: &Filter, into: &mut dyn Write) -> anyhow::Result<Told> {
     let mut told = Told::default();
     match args.format {
-        Format::Jsonl => each(args, &mut told, &mut |record, told| {
+        Format::Jsonl => each(args, filter, &mut told, &mut |record, told| {
             told.written += 1;
             writeln!(into, "{}", record.line)?;
             Ok(())
@@ -128,7 +121,7 @@ fn written(args: &ExportArgs, into: &mut dyn Write) -> anyhow::Result<Told> {
         Format::Csv => {
             let mut table = Table::new(&mut *into)?;
             let mut calls = Calls::default();
-            each(args, &mut told, &mut |record, told| {
+            each(args, filter, &mut told, &mut |record, told| {
                 calls.hear(record, told, &mut |call| table.row(call))
             })?;
             calls.end(&mut told, &mut |call| table.row(call))?;
@@ -138,7 +131,9 @@ fn written(args: &ExportArgs, into: &mut dyn Write) -> anyhow::Result<Told> {
             let events = Ocsf::of(&args.log.audit);
             let mut calls = Calls::default();
             let mut event = |call: &Call| Ok(writeln!(into, "{}", events.event(call))?);
-            each(args, &mut told, &mut |record, told| calls.hear(record, told, &mut event))?;
+            each(args, filter, &mut told, &mut |record, told| {
+                calls.hear(record, told, &mut event)
+            })?;
             calls.end(&mut told, &mut event)?;
         }
     }
@@ -149,18 +144,17 @@ fn written(args: &ExportArgs, into: &mut dyn Write) -> anyhow::Result<Told> {
 /// Every record that is asked for, in the order of the log. Outcomes are asked for with their decisions.
 fn each(
     args: &ExportArgs,
+    filter: &Filter,
     told: &mut Told,
     take: &mut dyn FnMut(Record, &mut Told) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut bad = 0_u64;
+    let (mut bad, mut wanted) = (0_u64, Wanted::new(filter));
     for read in reader::forward(&args.log.audit)? {
         match read? {
             Read::Record(record) => {
-                let ts = record.text(&["ts"]);
-                let is_early = args.since.as_deref().is_some_and(|since| ts < since);
-                let is_late = args.until.as_deref().is_some_and(|until| ts >= until);
+                // Whose decision is not wanted, nobody waits for.
                 let closes = args.format != Format::Jsonl && record.kind() == "outcome";
-                if !is_early && (closes || !is_late) {
+                if closes || wanted.takes(&record) {
                     take(record, told)?;
                 }
             }

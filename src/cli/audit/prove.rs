@@ -13,7 +13,7 @@ use crate::audit::note::Checkpoint;
 use crate::audit::proof::Proof;
 use crate::cli::output::{self, escaped};
 use crate::cli::{Outcome, Usage};
-use crate::journal::reader;
+use crate::journal::find;
 use crate::journal::sealer::CHECKPOINT;
 use crate::journal::tree::{self, Levels};
 use crate::journal::verify::own_key;
@@ -52,7 +52,7 @@ pub struct VerifyProofArgs {
 pub fn prove(args: &ProveArgs) -> anyhow::Result<Outcome> {
     let directory = &args.log.audit;
     must_exist(directory)?;
-    let Some(call) = reader::find(directory, &args.id)? else {
+    let Some(call) = find::call(directory, &args.id)? else {
         output::complain(&format!("no record has the id or seq `{}`", escaped(&args.id)));
         return Ok(Outcome::Refused);
     };

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::{Countersignature, Delegation, Hop, Lineage, check_times, fails, summary};
+use crate::model::date;
 use crate::model::presented::Presented;
 use crate::model::time::Timestamp;
 use crate::token::claims::Claims;
-use crate::token::date;
 use crate::token::detached::Detached;
 use crate::token::jcs;
 use crate::token::jws::Jws;

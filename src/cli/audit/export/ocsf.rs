@@ -10,8 +10,8 @@ use crate::audit::merkle;
 use crate::cli::audit::is_forwarded;
 use crate::journal::reader::{Call, Record};
 use crate::journal::verify::own_key;
+use crate::model::date;
 use crate::model::hex::hex;
-use crate::token::date;
 
 const VERSION: &str = "1.8.0";
 const CATEGORY: u64 = 6;
