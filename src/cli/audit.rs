@@ -5,6 +5,7 @@ pub mod filtering;
 pub mod prove;
 pub mod refused;
 pub mod search;
+pub mod show;
 pub mod verify;
 
 use std::io;
@@ -12,16 +13,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::{Value, json};
 
 use self::filtering::{FilterArgs, Wanted};
-use super::output::{self, Paint, Rows, Style};
+use super::output::{self, Paint, Style};
 use super::{Outcome, Usage};
 use crate::audit::filter::Filter;
-use crate::journal::reader::{self, Call, POLL, Read, Record};
+use crate::journal::reader::{self, POLL, Read, Record};
 use crate::journal::search::{self as looking, Order, Query};
 use crate::journal::verify::own_key;
-use crate::journal::{find, recovery, tag_key};
+use crate::journal::{recovery, tag_key};
 use crate::runtime::clock;
 
 /// `opgate audit`
@@ -64,10 +64,10 @@ through, newest first, until there is enough.")]
     /// One call's whole story, from who asked to what happened
     #[command(after_help = "Example:
   opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
-    Show(ShowArgs),
+    Show(show::ShowArgs),
     /// What stands in the log for a person, or for an agent or client whose id is hashed
     #[command(after_help = "Example:
-  grep -F \"$(opgate audit tag alice)\" audit/seg/*.jsonl    the records of what alice's agents did")]
+  grep -F \"$(opgate audit tag alice)\" audit/seg/*.jsonl    the records of what alice's agents did, as `search --user` finds them")]
     Tag(TagArgs),
     /// The latest records, one a line
     #[command(after_help = "Example:
@@ -94,18 +94,6 @@ pub struct LogArgs {
     /// The audit directory
     #[arg(long, value_name = "DIR", default_value = "audit")]
     pub audit: PathBuf,
-}
-
-/// `opgate audit show`
-#[derive(Debug, clap::Args)]
-pub struct ShowArgs {
-    /// The id of a decision (its beginning is enough), or a seq
-    pub id: String,
-    #[command(flatten)]
-    log: LogArgs,
-    /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `opgate audit tag`
@@ -151,7 +139,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
         AuditCommand::Recover(args) => recover(&args.audit),
         AuditCommand::Refused(args) => refused::run(args),
         AuditCommand::Search(args) => search::run(args),
-        AuditCommand::Show(args) => show(args),
+        AuditCommand::Show(args) => show::run(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Verify(args) => verify::run(args),
@@ -323,136 +311,6 @@ fn decision(record: &Record, paint: Paint) -> String {
     )
 }
 
-fn show(args: &ShowArgs) -> anyhow::Result<Outcome> {
-    let directory = &args.log.audit;
-    must_exist(directory)?;
-    let Some(call) = find::call(directory, &args.id)? else {
-        output::complain(&format!("no record has the id or seq `{}`", output::escaped(&args.id)));
-        return Ok(Outcome::Refused);
-    };
-    let text =
-        if args.json { as_json(&call)? } else { story(&call, Paint::new(output::is_colored())) };
-    output::print(&text)?;
-    Ok(Outcome::Done)
-}
-
-fn as_json(call: &Call) -> anyhow::Result<String> {
-    let decision: Value = serde_json::from_str(&call.decision.line)?;
-    let outcome: Option<Value> = match &call.outcome {
-        Some(outcome) => Some(serde_json::from_str(&outcome.line)?),
-        None => None,
-    };
-    Ok(format!("{}\n", json!({ "decision": decision, "outcome": outcome })))
-}
-
-/// The story of one call, for a person who was not there.
-fn story(call: &Call, paint: Paint) -> String {
-    let record = &call.decision;
-    let mut rows = Rows::new(paint);
-    if record.kind() != "decision" {
-        rows.add("record", output::escaped(&record.line));
-        return rows.text();
-    }
-    let mut add = |label: &str, value: String| {
-        if !value.is_empty() {
-            rows.add(label, value);
-        }
-    };
-    let text = |path: &[&str]| output::escaped(record.text(path));
-    let or = |value: String, other: &str| if value.is_empty() { other.to_owned() } else { value };
-    let join = |parts: [String; 2]| parts.join(" ").trim().to_owned();
-    add("when", text(&["ts"]));
-    add("asked for", join([text(&["http", "method"]), text(&["http", "path"])]));
-    add("operation", text(&["op", "action"]));
-    add("resource", text(&["resource"]));
-    add("agent", or(text(&["agent", "id"]), "not known: no verified token"));
-    add("person", text(&["user", "tag"]));
-    add("client", text(&["client_id"]));
-    add("token", join([text(&["jti"]), issued_by(&text(&["iss"]))]));
-    add(
-        "not verified",
-        join([
-            text(&["unverified", "iss"]),
-            cut(&text(&["unverified", "token_sha256"]), "sha256 "),
-        ]),
-    );
-    add("from", text(&["client", "address"]));
-    let verdict = if record.text(&["decision"]) == "allow" {
-        paint.paint(Style::Good, "allowed")
-    } else if record.text(&["mode"]) == "observe" {
-        paint.paint(Style::Warn, "would be refused; forwarded, since the resource is observed")
-    } else {
-        paint.paint(Style::Bad, "refused")
-    };
-    add(
-        "decision",
-        format!("{verdict}: {} {}", text(&["reason"]), text(&["about"])).trim().to_owned(),
-    );
-    add("did not fit", did_not_fit(record));
-    let entry = record.number(&["grant", "entry"]);
-    add(
-        "because of",
-        entry.map_or(text(&["grant", "how"]), |entry| format!("authorization_details[{entry}]")),
-    );
-    add("sent to", if is_forwarded(record) { text(&["upstream"]) } else { String::new() });
-    add("what happened", ending(record, call.outcome.as_ref()));
-    add("decision id", text(&["id"]));
-    add(
-        "recorded as",
-        format!(
-            "{}/{} in {}",
-            text(&["log"]),
-            record.seq().unwrap_or_default(),
-            record.file.display()
-        ),
-    );
-    rows.text()
-}
-
-/// The cap that refused the call; empty where none did.
-fn did_not_fit(record: &Record) -> String {
-    let of = |member| output::escaped(record.text(&["exceeded", member]));
-    match (of("cap"), of("left")) {
-        (cap, _) if cap.is_empty() => cap,
-        (cap, left) if left.is_empty() => format!("{} into `{cap}`", of("amount")),
-        (cap, left) => format!("{} into `{cap}`, which had {left} left", of("amount")),
-    }
-}
-
-fn is_forwarded(record: &Record) -> bool {
-    record.text(&["decision"]) == "allow" || record.text(&["mode"]) == "observe"
-}
-
-fn issued_by(issuer: &str) -> String {
-    if issuer.is_empty() { String::new() } else { format!("issued by {issuer}") }
-}
-
-fn cut(digest: &str, label: &str) -> String {
-    digest.get(..16).map_or(String::new(), |digest| format!("{label}{digest}…"))
-}
-
-fn ending(decision: &Record, outcome: Option<&Record>) -> String {
-    let Some(outcome) = outcome else {
-        return if is_forwarded(decision) {
-            "the log has no outcome: the call is still open, or the process ended with it"
-                .to_owned()
-        } else {
-            "nothing was sent to the tool".to_owned()
-        };
-    };
-    let status = outcome.number(&["http", "status"]);
-    let parts = [
-        output::escaped(outcome.text(&["result"])).replace('_', " "),
-        status.map_or(String::new(), |status| format!(", the tool answered {status}")),
-        outcome.number(&["us"]).map_or(String::new(), |us| format!(" after {}", duration(us))),
-        match outcome.text(&["error"]) {
-            "" => String::new(),
-            error => format!(": {}", output::escaped(error)),
-        },
-    ];
-    parts.concat()
-}
-
 /// Microseconds as people read them.
 fn duration(us: u64) -> String {
     match us {
@@ -466,7 +324,7 @@ fn duration(us: u64) -> String {
 mod tests {
     use super::*;
 
-    fn record(json: &str) -> Record {
+    pub(super) fn record(json: &str) -> Record {
         Record {
             file: "audit/seg/000000000000.jsonl".into(),
             offset: 0,
@@ -485,29 +343,5 @@ mod tests {
             line,
             r"2026-11-23T14:13:20.000      7 DENY   GET    /a\u{1b}[2J                      no_applicable_grant by bot  i"
         );
-    }
-
-    #[test]
-    fn a_story_says_which_cap_refused_and_what_it_had_left() {
-        let refused = record(
-            r#"{"seq":7,"log":"gw","ts":"t","type":"decision","id":"i","decision":"deny","reason":"budget_exceeded","exceeded":{"cap":"daily","amount":"10","left":"3"},"http":{"method":"GET","path":"/a"}}"#,
-        );
-        let told = story(&Call { decision: refused, outcome: None }, Paint::new(false));
-        assert!(told.contains("10 into `daily`, which had 3 left"), "{told}");
-    }
-
-    #[test]
-    fn a_story_says_plainly_what_is_missing() {
-        let decision = record(
-            r#"{"seq":7,"log":"gw","ts":"t","type":"decision","id":"i","decision":"allow","reason":"granted","grant":{"entry":0,"how":"agent_operation"},"http":{"method":"GET","path":"/a"},"upstream":"shop"}"#,
-        );
-        let outcome = record(
-            r#"{"seq":8,"type":"outcome","of":7,"result":"success","http":{"status":200},"us":1500}"#,
-        );
-        let open = story(&Call { decision: decision.clone(), outcome: None }, Paint::new(false));
-        assert!(open.contains("the log has no outcome"), "{open}");
-        let whole = story(&Call { decision, outcome: Some(outcome) }, Paint::new(false));
-        assert!(whole.contains("success, the tool answered 200 after 1500 µs"), "{whole}");
-        assert!(whole.contains("authorization_details[0]"), "{whole}");
     }
 }

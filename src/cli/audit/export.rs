@@ -189,7 +189,7 @@ impl Calls {
         give: &mut dyn FnMut(&Call) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let call = match (record.kind(), record.seq()) {
-            ("decision", Some(seq)) if super::is_forwarded(&record) => {
+            ("decision", Some(seq)) if super::show::is_forwarded(&record) => {
                 self.open.insert(seq, record);
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::policies;
 use crate::audit::merkle;
-use crate::cli::audit::is_forwarded;
+use crate::cli::audit::show::is_forwarded;
 use crate::journal::reader::{Call, Record};
 use crate::journal::verify::own_key;
 use crate::model::date;
