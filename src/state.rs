@@ -3,6 +3,7 @@
 pub mod policies;
 
 use std::collections::HashSet;
+use std::slice;
 use std::sync::Arc;
 
 use http::Method;
@@ -11,7 +12,9 @@ use self::policies::PolicyError;
 use crate::config::{self, Config};
 use crate::decide::world::{Resource, Signatory, World};
 use crate::model::confirmation::{self, Wanted};
-use crate::operation::catalog::{Catalog, Entry};
+use crate::model::pattern::Pattern;
+use crate::operation::catalog::{BodyUse, Catalog, Entry};
+use crate::operation::mcp::Server;
 use crate::operation::route::Routes;
 use crate::token::workload::TrustDomain;
 
@@ -123,28 +126,11 @@ fn resource(
     faults: &mut Vec<PolicyError>,
 ) -> Result<Resource, BuildError> {
     let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
-    let entry = |rule: &config::OperationRule| Entry {
-        action: action(rule),
-        scopes: rule.scopes.clone(),
-        authentication: rule.authentication.clone(),
-        confirmation: rule.confirmation.clone(),
-        parameters: rule.parameters.clone(),
-        declared: rule.declared.clone(),
-        contract: rule.contract.clone(),
-        body: rule.body,
+    let catalog = match &resource.mcp {
+        Some(server) => endpoint(resource, server),
+        None => operations(resource),
     };
-    let (described, written): (Vec<_>, Vec<_>) =
-        resource.operations.iter().partition(|rule| rule.described.is_some());
-    let written =
-        written.into_iter().map(|rule| (rule.methods.as_slice(), &rule.path, entry(rule)));
-    let mut catalog = Catalog::compile(written).map_err(failed)?;
-    for (rule, from) in
-        described.into_iter().filter_map(|rule| Some((rule, rule.described.as_ref()?)))
-    {
-        for method in &rule.methods {
-            catalog.describe(method, &rule.path, &from.rivals, entry(rule));
-        }
-    }
+    let catalog = catalog.map_err(failed)?;
     let (overlay, confirm) = overlays(resource, &catalog).map_err(failed)?;
     let mut local_policies = Vec::new();
     for one in &resource.local_policies {
@@ -155,6 +141,7 @@ fn resource(
     }
     Ok(Resource {
         id: resource.id.clone(),
+        mcp: resource.mcp.clone(),
         overlay,
         confirm,
         catalog,
@@ -178,6 +165,61 @@ fn resource(
         exposed: resource.exposed.clone(),
         local_policies,
     })
+}
+
+/// The operations that the file and its document name.
+fn operations(resource: &config::Resource) -> Result<Catalog, globset::Error> {
+    let entry = |rule: &config::OperationRule| Entry {
+        action: action(rule),
+        scopes: rule.scopes.clone(),
+        authentication: rule.authentication.clone(),
+        confirmation: rule.confirmation.clone(),
+        parameters: rule.parameters.clone(),
+        declared: rule.declared.clone(),
+        contract: rule.contract.clone(),
+        body: rule.body,
+        is_open: false,
+    };
+    let (described, written): (Vec<_>, Vec<_>) =
+        resource.operations.iter().partition(|rule| rule.described.is_some());
+    let written =
+        written.into_iter().map(|rule| (rule.methods.as_slice(), &rule.path, entry(rule)));
+    let mut catalog = Catalog::compile(written)?;
+    for (rule, from) in
+        described.into_iter().filter_map(|rule| Some((rule, rule.described.as_ref()?)))
+    {
+        for method in &rule.methods {
+            catalog.describe(method, &rule.path, &from.rivals, entry(rule));
+        }
+    }
+    Ok(catalog)
+}
+
+/// The one endpoint of an MCP server. What a POST asks for stands in its body; whoever sends it is admitted
+/// before that is read, so that what any tool demands of evidence is demanded of every call.
+fn endpoint(resource: &config::Resource, server: &Server) -> Result<Catalog, globset::Error> {
+    let mut confirmation = resource.confirmation.clone();
+    if confirmation.evidence == Wanted::Ignored && server.looks_at_evidence() {
+        confirmation.evidence = Wanted::IfPresent;
+    }
+    let entry = |action: &str, body, is_open| Entry {
+        action: action.into(),
+        authentication: resource.authentication.clone(),
+        confirmation: confirmation.clone(),
+        body,
+        is_open,
+        ..Entry::default()
+    };
+    let of_sessions = server.has_sessions();
+    let rules = [
+        (Method::POST, entry("mcp:message", BodyUse::Json, false), true),
+        (Method::GET, entry("mcp:stream", BodyUse::Stream, false), of_sessions),
+        (Method::DELETE, entry("mcp:session", BodyUse::Stream, true), of_sessions),
+    ];
+    let rules: Vec<_> = rules.into_iter().filter(|(_, _, is_served)| *is_served).collect();
+    let root = Pattern::root();
+    let rules = rules.iter().map(|(method, entry, _)| (slice::from_ref(method), &root, entry));
+    Catalog::compile(rules.map(|(methods, path, entry)| (methods, path, entry.clone())))
 }
 
 /// What the operator denies, and what the person must have confirmed just now.

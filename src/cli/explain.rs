@@ -327,7 +327,7 @@ fn passed(check: Check, judged: &Judgement<'_>) -> Option<String> {
     match check {
         Check::Request => {
             let call = call?;
-            let action = &call.entry().ok()?.action;
+            let action = call.action().ok()?;
             Some(format!("{} of {}", escaped(action), escaped(&call.resource().id)))
         }
         Check::Trust => Some(escaped(&grant?.issuer().id)),
@@ -343,6 +343,7 @@ fn passed(check: Check, judged: &Judgement<'_>) -> Option<String> {
             Ok(Ground::Granted(Basis::Entry(entry) | Basis::Policy(entry))) => {
                 Some(format!("entry {entry} of authorization_details"))
             }
+            Ok(Ground::Granted(Basis::Open)) => Some("a valid token is enough".to_owned()),
             Ok(Ground::Granted(Basis::Scopes)) => Some("the scopes suffice here".to_owned()),
             Ok(Ground::Granted(Basis::Boundaries) | Ground::Observed(_)) | Err(_) => None,
         },
@@ -512,7 +513,7 @@ fn grant_to_change(denial: Denial, judged: &Judgement<'_>) -> String {
         let unmet = call.and_then(|call| arguments_to_change(call, judged)).unwrap_or_default();
         return format!("the arguments of the call: {}", escaped(&unmet));
     }
-    let action = call.and_then(|call| Some(&*call.entry().ok()?.action)).unwrap_or_default();
+    let action = call.and_then(|call| call.action().ok()).unwrap_or_default();
     let entry = json!({"type": "agent_operation", "operations": [{"action": action}]});
     format!("`authorization_details` of the token: it would need {}", escaped(&entry.to_string()))
 }

@@ -10,6 +10,7 @@ mod gate;
 mod issuer;
 mod liveness;
 mod load;
+mod mcp;
 mod openapi;
 mod operation;
 mod parse;
@@ -46,6 +47,7 @@ use crate::model::pattern::Pattern;
 use crate::model::template::Parameter;
 use crate::operation::catalog::BodyUse;
 use crate::operation::contract::Contract;
+use crate::operation::mcp::Server;
 use crate::policy::input::Exposed;
 use crate::policy::quantities::Cap;
 use crate::token::confirmation::Demands;
@@ -411,12 +413,16 @@ pub struct Resource {
     pub allow_bearer_delegation: bool,
     /// `mode`
     pub mode: Mode,
+    /// How its messages are read, where `protocol` is `mcp`.
+    pub mcp: Option<Arc<Server>>,
     /// `authorization`
     pub authorization: Authorization,
     /// `scopes`: required of every operation.
     pub scopes: Vec<Box<str>>,
     /// `acr_values` and `max_age`: how the person must have been authenticated.
     pub authentication: Demand,
+    /// `evidence` and what belongs to it: how the person must have confirmed.
+    pub confirmation: confirmation::Demand,
     /// `proofs`
     pub proofs: Demands,
     /// `dpop_algorithms`

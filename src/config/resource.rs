@@ -8,11 +8,16 @@ use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
 use super::{
-    Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, operation, policies,
+    Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, mcp, operation, policies,
 };
 use crate::policy::input::Exposed;
 use crate::token::confirmation::Demands;
 use crate::token::trust::Profile;
+
+/// The default of `body_limit`, and of `judged_body_limit`.
+const BODY_LIMIT: u64 = 1 << 20;
+/// The same for an MCP server: messages hold documents and images.
+const MESSAGE_LIMIT: u64 = 4 << 20;
 
 /// `None` where one is wrong.
 pub(super) fn resources(
@@ -70,7 +75,9 @@ fn resource(
     let authentication = operation::authentication(section, None, into);
     let confirmation = operation::confirmation(section, None, into);
     let rules = operation::rules(section, &authentication, &confirmation, into);
+    let mcp = mcp::server(section, &authentication, &confirmation, into);
     let caps = cap::caps(section, &rules.operations, into);
+    let [body_limit, judged_body_limit] = body_limits(section, mcp.is_some());
     let Identity { id, authority, mount } = identity?;
     let (issuers, chain_authorities) = trusted?;
     Some(Resource {
@@ -85,22 +92,18 @@ fn resource(
         allow_bearer_delegation: section.switch("allow_bearer_delegation"),
         opaque_issuer: None,
         introspected: section.text_or_default("introspection").0 == "always",
-        mode: match section.text_or_default("mode").0 {
-            "observe" => Mode::Observe,
-            _ => Mode::Enforce,
-        },
-        authorization: match section.text_or_default("authorization").0 {
-            "scope" => Authorization::Scope,
-            _ => Authorization::Policy,
-        },
+        mode: mode(section),
+        authorization: authorization(section),
         scopes: scopes.into_iter().map(|(scope, _)| scope).collect(),
         authentication,
+        confirmation,
+        mcp,
         proofs,
         dpop_algorithms,
         dpop_nonce: section.text_or_default("dpop_nonce").0 == "require",
         token_header: token_header?,
-        body_limit: section.number("body_limit"),
-        judged_body_limit: section.number("judged_body_limit"),
+        body_limit,
+        judged_body_limit,
         websocket: section.switch("websocket"),
         end_stream_at_expiry: section.switch("end_stream_at_expiry"),
         strict_override: section.switch("strict_override"),
@@ -119,6 +122,26 @@ fn resource(
         confirm: rules.confirm,
         caps,
     })
+}
+
+fn mode(section: &Section<'_>) -> Mode {
+    match section.text_or_default("mode").0 {
+        "observe" => Mode::Observe,
+        _ => Mode::Enforce,
+    }
+}
+
+fn authorization(section: &Section<'_>) -> Authorization {
+    match section.text_or_default("authorization").0 {
+        "scope" => Authorization::Scope,
+        _ => Authorization::Policy,
+    }
+}
+
+/// `body_limit` and `judged_body_limit`.
+fn body_limits(section: &Section<'_>, is_mcp: bool) -> [u64; 2] {
+    let default = if is_mcp { MESSAGE_LIMIT } else { BODY_LIMIT };
+    ["body_limit", "judged_body_limit"].map(|key| section.number_if_set(key).unwrap_or(default))
 }
 
 /// The status of a valid token that does not cover the operation.

@@ -1,15 +1,18 @@
 //! The call: one request, received and routed, before anything of its token is believed.
 
 use http::Method;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 
 use super::world::{Resource, World};
 use crate::model::body::Body;
 use crate::model::confirmation::Demand;
 use crate::model::operation::Operation;
+use crate::model::operation::Spoken;
 use crate::model::reason::{Denial, Reason};
 use crate::operation::catalog::{Entry, Identified};
 use crate::operation::head::{Head, Transport, Upgrade};
+use crate::operation::mcp::asked::Asked;
 
 /// What a refusal is about where two operations of a document claim a path.
 pub const DISPUTED: &str = "disputed";
@@ -27,6 +30,8 @@ pub struct Call<'a> {
     identified: Identified<'a>,
     /// What is demanded of the person's confirmation, where the operator demands more than the operation.
     confirmation: Option<Demand>,
+    /// What the message in its body asks for, once it was read.
+    asked: Option<Asked>,
 }
 
 /// Reads a request head and finds the resource it is for (`verification.md` steps 2 to 5).
@@ -55,13 +60,22 @@ pub fn receive<'a>(
         return Err(Denial::about(Reason::MethodOverride, "query"));
     }
     check_upgrade(head.upgrade, resource)?;
+    check_origin(parts.headers.get(header::ORIGIN), resource)?;
     let identified = resource.catalog.identify(head.method, path);
     let confirmation = match &identified {
         Identified::Operation(entry) => confirmation(entry, resource, head.method, path),
         Identified::Disputed | Identified::OtherMethods(_) | Identified::Unknown => None,
     };
     let mount_length = mount.len();
-    Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation })
+    let asked = None;
+    Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation, asked })
+}
+
+/// R-MCP-017: a page in a browser may call from where the operator says; whoever is no page has no origin.
+fn check_origin(origin: Option<&HeaderValue>, resource: &Resource) -> Result<(), Denial> {
+    let (Some(server), Some(origin)) = (&resource.mcp, origin) else { return Ok(()) };
+    let is_allowed = server.origins.iter().any(|own| origin.as_bytes() == own.as_bytes());
+    if is_allowed { Ok(()) } else { Err(Denial::about(Reason::OriginDenied, "origin")) }
 }
 
 /// `policy.md` §8, `confirm`: on top of what the operation demands itself.
@@ -143,6 +157,48 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether what is asked for stands in its body, which was not read yet.
+    pub fn awaits_message(&self) -> bool {
+        self.resource.mcp.is_some() && *self.head.method == Method::POST && self.asked.is_none()
+    }
+
+    /// The call of what the message in its body asks for.
+    pub fn speak(&mut self, asked: Asked) {
+        let tool = asked.tool().and_then(|name| self.resource.mcp.as_ref()?.tool(name));
+        if let (Some(tool), Identified::Operation(entry)) = (tool, &mut self.identified) {
+            *entry = &tool.entry;
+        }
+        self.asked = Some(asked);
+    }
+
+    /// What the message in its body asks for.
+    pub const fn asked(&self) -> Option<&Asked> {
+        self.asked.as_ref()
+    }
+
+    /// The name of the action.
+    pub fn action(&self) -> Result<&str, Denial> {
+        match &self.asked {
+            Some(asked) => Ok(&asked.action),
+            None => self.entry().map(|entry| &*entry.action),
+        }
+    }
+
+    /// Whether the operator denies it, whatever a token says.
+    pub fn is_denied(&self) -> bool {
+        let tool = self.asked.as_ref().and_then(Asked::tool);
+        let rule = tool.and_then(|name| self.resource.mcp.as_ref()?.tool(name));
+        rule.is_some_and(|tool| tool.denied) || self.resource.denies(self.head.method, self.path())
+    }
+
+    /// Whether a valid token is enough for it.
+    pub fn is_open(&self) -> bool {
+        match &self.asked {
+            Some(asked) => asked.is_open(),
+            None => self.entry().is_ok_and(|entry| entry.is_open),
+        }
+    }
+
     /// What is demanded of the person's confirmation.
     pub fn confirmation(&self) -> Result<&Demand, Denial> {
         let entry = self.entry()?;
@@ -159,8 +215,9 @@ impl<'a> Call<'a> {
 
     /// The operation as grants and policies see it; `body` is what was read of its body to be judged.
     pub fn operation<'c>(&'c self, entry: &'c Entry, body: Option<&'c Body>) -> Operation<'c> {
+        let asked = self.asked.as_ref().zip(body);
         Operation {
-            action: &entry.action,
+            action: self.asked.as_ref().map_or(&entry.action, |asked| &asked.action),
             method: self.head.method,
             path: self.path(),
             resource: &self.resource.id,
@@ -168,6 +225,12 @@ impl<'a> Call<'a> {
             declared: &entry.declared,
             query: self.head.query,
             body,
+            is_open: self.is_open(),
+            message: asked.map(|(asked, body)| Spoken {
+                alias: &asked.alias,
+                args: asked.args(&body.json),
+                message: asked.told(),
+            }),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod facts;
 pub mod permit;
 pub mod proofs;
 pub mod revoked;
+pub mod spoken;
 mod told;
 pub mod trace;
 pub mod world;
@@ -138,8 +139,9 @@ pub fn charges(
     consulted: &[Consulted],
 ) -> Result<Vec<Charge>, Denial> {
     let entry = call.entry()?;
-    let mut caps = call.resource().caps_on(&entry.action).peekable();
-    if caps.peek().is_none() {
+    let mut caps = call.resource().caps_on(call.action()?).peekable();
+    // What needs no grant uses none up.
+    if caps.peek().is_none() || call.is_open() {
         return Ok(Vec::new());
     }
     let operation = call.operation(entry, body);
@@ -176,7 +178,7 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
     let entry = call.entry()?;
     let operation = call.operation(entry, body);
     let demand = algebra::Demand {
-        denied: resource.denies(operation.method, operation.path),
+        denied: call.is_denied(),
         resource_scopes: &resource.scopes,
         operation_scopes: &entry.scopes,
         authentication: &entry.authentication,

@@ -150,6 +150,7 @@ impl Check {
             | Reason::MethodOverride
             | Reason::MethodUnknown
             | Reason::NoRoute
+            | Reason::OriginDenied
             | Reason::PathAmbiguous
             | Reason::UpgradeRefused => Self::Request,
             Reason::CredentialsSeveral
@@ -207,7 +208,13 @@ impl Check {
             | Reason::BodyMalformed
             | Reason::BodyTimeout
             | Reason::BodyTooLarge
-            | Reason::BodyTypeRefused => Self::Body,
+            | Reason::BodyTypeRefused
+            | Reason::HeaderMismatch
+            | Reason::MessageInvalid
+            | Reason::OperationUnknown
+            | Reason::ResponseUnsolicited
+            | Reason::SessionUnknown
+            | Reason::VersionUnsupported => Self::Body,
             Reason::OverlayDenied => Self::Overlay,
             Reason::ScopeMissing => Self::Scope,
             Reason::AuthenticationInsufficient => Self::Authentication,

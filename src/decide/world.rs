@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderName, Method};
 
 use crate::operation::catalog::Catalog;
+use crate::operation::mcp::Server;
 use crate::operation::route::Routes;
 use crate::policy::engine::Policy;
 use crate::policy::input::Exposed;
@@ -56,6 +57,8 @@ pub struct Resource {
     pub id: Box<str>,
     /// Its operations.
     pub catalog: Catalog,
+    /// How its messages are read, where it is an MCP server.
+    pub mcp: Option<Arc<Server>>,
     /// What is denied whatever a token says.
     pub overlay: Catalog,
     /// What the person must have confirmed just now.

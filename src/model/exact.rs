@@ -15,6 +15,9 @@ pub const MAX_DEPTH: usize = 64;
 /// The most values in one text. Each takes some forty bytes in memory, and may take two in the text.
 pub const MAX_VALUES: usize = 100_000;
 
+/// An object without members.
+pub static EMPTY: Json = Json::Object(BTreeMap::new());
+
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Json {

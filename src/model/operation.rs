@@ -29,6 +29,34 @@ pub struct Operation<'a> {
     pub query: Option<&'a str>,
     /// The JSON body, where it was read to be judged.
     pub body: Option<&'a Body>,
+    /// Whether a valid token is enough for it, so that no grant needs to cover it.
+    pub is_open: bool,
+    /// The message that its body is, where the operation stands in there.
+    pub message: Option<Spoken<'a>>,
+}
+
+/// An operation that stands in a message and not in method and path.
+#[derive(Clone, Copy, Debug)]
+pub struct Spoken<'a> {
+    /// The other name of its action, which nothing but it can have.
+    pub alias: &'a str,
+    /// Its arguments.
+    pub args: &'a Json,
+    /// What policies are told of the message.
+    pub message: Message<'a>,
+}
+
+/// A message of the Model Context Protocol, as policies see it (`input.mcp`).
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The revision of the protocol, a date.
+    pub version: &'a str,
+    /// Its method.
+    pub method: &'a str,
+    /// What it names: a tool, a prompt, or the URI of a resource.
+    pub name: Option<&'a str>,
+    /// Whether it repeats a call that the server wanted more of.
+    pub is_retry: bool,
 }
 
 impl<'a> Operation<'a> {
@@ -39,8 +67,20 @@ impl<'a> Operation<'a> {
         path: &'a str,
         resource: &'a str,
     ) -> Self {
-        let (query, body) = (None, None);
-        Self { action, method, path, resource, parameters: &[], declared: &[], query, body }
+        let (query, body, message) = (None, None, None);
+        let is_open = false;
+        Self {
+            action,
+            method,
+            path,
+            resource,
+            parameters: &[],
+            declared: &[],
+            query,
+            body,
+            is_open,
+            message,
+        }
     }
 
     /// `request.path_params`: names and values, decoded.
@@ -62,9 +102,23 @@ impl<'a> Operation<'a> {
         pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     }
 
-    /// `args`: the JSON body.
+    /// `args`: the JSON body, or what a message in it says.
     pub fn args(&self) -> Option<&'a Json> {
-        self.body.map(|body| &body.json)
+        match self.message {
+            Some(spoken) => Some(spoken.args),
+            None => self.body.map(|body| &body.json),
+        }
+    }
+
+    /// Its other name, as policies are told (`action_aliases`): the method of the request, which says
+    /// nothing where the operation stands in a message.
+    pub fn alias(&self) -> &'a str {
+        self.message.map_or(self.method.as_str(), |spoken| spoken.alias)
+    }
+
+    /// Whether a grant of `name` is one of this operation.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.action || self.message.is_some_and(|spoken| spoken.alias == name)
     }
 }
 

@@ -104,6 +104,11 @@ impl Pattern {
         Ok(Self { text: text.into(), segments })
     }
 
+    /// `/`: the one path that is nothing below.
+    pub fn root() -> Self {
+        Self { text: "/".into(), segments: Box::new([Segment::Literal("".into())]) }
+    }
+
     /// The segments, for a compiler of globs.
     pub fn segments(&self) -> &[Segment] {
         &self.segments

@@ -50,6 +50,8 @@ reasons! {
     MethodOverride => "method_override",
     /// The path exists for other methods (405).
     MethodNotAllowed => "method_not_allowed",
+    /// A page of a browser calls, and its origin may not (403).
+    OriginDenied => "origin_denied",
     /// No resource or no operation has this path (404).
     NoRoute => "no_route",
     /// The path could be read differently by another reader (400).
@@ -171,6 +173,19 @@ reasons! {
     BodyTimeout => "body_timeout",
     /// The body is larger than the resource allows (413).
     BodyTooLarge => "body_too_large",
+    /// A header that repeats what the message says does not agree with it (400).
+    HeaderMismatch => "header_mismatch",
+    /// The body is not one message of the protocol (400).
+    MessageInvalid => "message_invalid",
+    /// The message asks for something that is not known here, so that nobody can have agreed to it (403; 404
+    /// from MCP 2026-07-28 on).
+    OperationUnknown => "operation_unknown",
+    /// The message answers what nobody asked the caller (403).
+    ResponseUnsolicited => "response_unsolicited",
+    /// The session that is named is not known, or is another's (404).
+    SessionUnknown => "session_unknown",
+    /// The revision of the protocol is not one that is spoken here (400).
+    VersionUnsupported => "version_unsupported",
 
     /// The amount does not fit into what is left of a budget (403).
     BudgetExceeded => "budget_exceeded",
@@ -269,6 +284,7 @@ impl Reason {
             | Self::MethodOverride
             | Self::MethodUnknown
             | Self::NoRoute
+            | Self::OriginDenied
             | Self::PathAmbiguous
             | Self::UpgradeRefused => Stage::Hygiene,
             Self::CredentialsSeveral
@@ -334,8 +350,14 @@ impl Reason {
             | Self::ConfirmationRequired
             | Self::FirstUseUnknown
             | Self::GrantUsedUp
+            | Self::HeaderMismatch
+            | Self::MessageInvalid
+            | Self::OperationUnknown
             | Self::QuantityUnknown
             | Self::RateExceeded
+            | Self::ResponseUnsolicited
+            | Self::SessionUnknown
+            | Self::VersionUnsupported
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy
             | Self::OverlayDenied

@@ -34,6 +34,8 @@ pub struct Entry {
     pub contract: Option<Arc<Contract>>,
     /// What becomes of the body before the decision.
     pub body: BodyUse,
+    /// Whether a valid token is enough for it.
+    pub is_open: bool,
 }
 
 /// Whether the body of an operation is read before the decision.

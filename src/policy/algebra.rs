@@ -50,6 +50,8 @@ pub struct Demand<'a> {
 pub enum Basis {
     /// Every boundary policy of the token was true, and it has no grant entries.
     Boundaries,
+    /// A valid token was enough: it sets up a session, or asks what there is.
+    Open,
     /// The entry with this index in `authorization_details` applied.
     Entry(usize),
     /// The policy of the entry with this index was true.
@@ -117,6 +119,9 @@ pub fn decide<A: Ask>(
     policies: &mut A,
 ) -> Result<Basis, A::Stop> {
     demand.check(grant)?;
+    if operation.is_open {
+        return Ok(Basis::Open);
+    }
     check_number(demand, grant, operation)?;
     let named = grant.boundaries().iter().map(Asked::Boundary);
     for asked in named.chain((0..demand.local_policies).map(Asked::Local)) {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::model::argument::Argument;
 use crate::model::exact::{Json, Number};
 use crate::model::hex::hex;
-use crate::model::operation::Operation;
+use crate::model::operation::{Message, Operation};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::aoa::AgentIdentity;
@@ -102,8 +102,10 @@ pub fn object(
 ) -> Result<Value, Denial> {
     let Given { grant, presenter, operation, exposed, now, .. } = given;
     let parties = Parties::of(grant, Some(presenter));
-    let body = operation.args().map(|json| exact(json).ok_or(INEXACT)).transpose()?;
-    let arguments = arguments(operation, body.as_ref())?;
+    let told = |json: &Json| exact(json).ok_or(INEXACT);
+    let body = operation.body.map(|body| told(&body.json)).transpose()?;
+    let spoken = operation.message.map(|spoken| told(spoken.args)).transpose()?;
+    let arguments = arguments(operation, spoken.as_ref().or(body.as_ref()))?;
     let arguments = arguments.as_ref();
     let mut input = Map::new();
     let mut set = |name: &str, value: Value| {
@@ -119,9 +121,12 @@ pub fn object(
     }
     set("token", token(grant, exposed));
     set("action", operation.action.into());
-    set("action_aliases", json!([operation.method.as_str()]));
+    set("action_aliases", json!([operation.alias()]));
     set("resource", resource(operation));
     set("request", request(given, body.as_ref()));
+    if let Some(spoken) = &operation.message {
+        set("mcp", mcp(&spoken.message, exposed.name.as_deref().unwrap_or(operation.resource)));
+    }
     if let Some(arguments) = arguments {
         set("args", Value::Object(arguments.clone()));
     }
@@ -281,11 +286,24 @@ fn token(grant: &Grant, exposed: &Exposed) -> Value {
     })
 }
 
+/// The message that asks, as far as it is not in `args`.
+fn mcp(message: &Message<'_>, server: &str) -> Value {
+    let mut members = Map::new();
+    insert(&mut members, "version", Some(message.version));
+    insert(&mut members, "method", Some(message.method));
+    insert(&mut members, "name", message.name);
+    insert(&mut members, "server", Some(server));
+    members.insert("is_retry".into(), message.is_retry.into());
+    Value::Object(members)
+}
+
 fn resource(operation: &Operation<'_>) -> Value {
     let path = if operation.path == "/" { "" } else { operation.path };
+    let message = operation.message.map(|spoken| spoken.message);
+    let of_message = message.filter(|message| message.method.starts_with("resources/"));
     json!({
-        "type": "http",
-        "id": operation.resource,
+        "type": if message.is_some() { "mcp" } else { "http" },
+        "id": of_message.and_then(|message| message.name).unwrap_or(operation.resource),
         "location": format!("{}{path}", operation.resource),
     })
 }

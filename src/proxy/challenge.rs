@@ -247,9 +247,12 @@ impl Guidance<'_> {
 
     /// `reverse-guided-errors.md` §4: details that the client can copy into its next request, for this
     /// call and no more, as JSON text.
-    fn remediation(&self) -> String {
+    pub(super) fn remediation(&self) -> String {
         // A `*` in a path would be a wildcard in a grant.
-        let is_exact = !self.raw_path.contains('*') && self.raw_path.len() <= 512;
+        // Method and path of a message say nothing of what it asks for.
+        let is_exact = !self.raw_path.contains('*')
+            && self.raw_path.len() <= 512
+            && self.operation.message.is_none();
         let path = if self.raw_path.is_empty() { "/" } else { self.raw_path };
         let (action, locations) = (self.operation.action, [self.operation.resource]);
         let needed = |name| match &self.lacking {

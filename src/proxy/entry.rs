@@ -279,6 +279,7 @@ impl Entry<'_> {
             Ok(Ground::Granted(algebra::Basis::Boundaries)) => {
                 Some(Basis { entry: None, how: "policy" })
             }
+            Ok(Ground::Granted(algebra::Basis::Open)) => Some(Basis { entry: None, how: "token" }),
             Ok(Ground::Granted(algebra::Basis::Scopes)) => {
                 Some(Basis { entry: None, how: "scope" })
             }
@@ -402,11 +403,13 @@ fn hop<'r>(hop: &'r Hop, journal: &Journal) -> RecordedHop<'r> {
 
 /// What a record says of a policy that was asked (`policy.md` §10).
 fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {
-    let entry = call.entry().ok()?;
+    let is_mcp = call.resource().mcp.is_some();
+    let asked = call.asked();
     Some(Operation {
-        protocol: "http",
-        action: &entry.action,
-        method: call.method().as_str(),
+        protocol: if is_mcp { "mcp" } else { "http" },
+        action: call.action().ok()?,
+        method: asked.map_or(call.method().as_str(), |asked| asked.method),
+        name: asked.and_then(|asked| asked.name.as_deref()),
         path: call.path(),
     })
 }

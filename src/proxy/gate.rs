@@ -22,6 +22,7 @@ use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
+use super::jsonrpc::ReplyTo;
 use super::judge::{Arrival, Judgement, judge};
 use super::metadata;
 use super::reject::Rejection;
@@ -86,7 +87,7 @@ impl Handler for Gate {
             .headers()
             .contains_key(header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
-        let (mut parts, mut payload) = request.map(Payload::Unread).into_parts();
+        let (parts, mut payload) = request.map(Payload::Unread).into_parts();
         if let Some(document) = metadata(&serving, &parts, connection, n) {
             return Ok(document);
         }
@@ -122,25 +123,13 @@ impl Handler for Gate {
             decided,
             judgement.reservation.take(),
         );
-        let nonce = nonce(judgement.call.as_ref(), &serving, context.now);
-        let Some(course) = Course::of(&judgement, &serving) else { return Err(Abort) };
         let tether = self.tether(&permit, &judgement, &serving, raised);
-        let (grant, presenter) = (judgement.grant.take(), judgement.presenter.take());
+        let Some(mut course) = Course::of(&mut judgement, &serving) else { return Err(Abort) };
+        course.nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         drop(judgement);
-        let headers = std::mem::take(&mut parts.headers);
-        let parties = grant.as_deref().map(|grant| Parties::of(grant, presenter.as_ref()));
-        let order = course.order(headers, payload, upgrade, parties, &context, &serving);
+        let order = course.order(parts.headers, payload, upgrade, &context, &serving);
         let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
-        let audit_id = self.audit_id(&receipt);
-        let mut response = match forward::forward(permit, &receipt, order, account).await {
-            Ok(mut response) => {
-                sign(response.headers_mut(), &context.id, audit_id);
-                response
-            }
-            Err(reason) => failed(reason, &context.id, &audit_id),
-        };
-        response.headers_mut().extend(nonce);
-        Ok(response)
+        Ok(self.pass(permit, &receipt, order, account, course, &context).await)
     }
 }
 
@@ -206,6 +195,28 @@ impl Gate {
     ) -> Self {
         let (room, raised) = (Arc::default(), AtomicU64::new(0));
         Self(Arc::new(Inner { serving, journal, floods, metrics, room, raised }))
+    }
+
+    /// Forwards a call that may be, and gives the answer of the upstream.
+    async fn pass(
+        &self,
+        permit: Permit,
+        receipt: &Receipt,
+        order: Order,
+        account: Account,
+        course: Course,
+        context: &Context,
+    ) -> Response<ResponseBody> {
+        let audit_id = self.audit_id(receipt);
+        let mut response = match forward::forward(permit, receipt, order, account).await {
+            Ok(mut response) => {
+                sign(response.headers_mut(), &context.id, audit_id);
+                response
+            }
+            Err(reason) => failed(reason, &context.id, &audit_id, course.message),
+        };
+        response.headers_mut().extend(course.nonce);
+        response
     }
 
     /// Judges a request, unless its bytes were already seen to break the rules of the connection.
@@ -366,11 +377,26 @@ fn refuse(
         scheme: judgement.credentials.map(|credentials| credentials.scheme),
         retry_after: judgement.shortfall.as_ref().and_then(|shortfall| shortfall.after),
         misfit: judgement.misfit.as_ref(),
-        accept: Some(&parts.headers),
+        message: reply_to(judgement),
+        headers: Some(&parts.headers),
     };
     let mut response = rejection.response().map(ResponseBody::Full);
     response.headers_mut().extend(nonce(call, serving, context.now));
     response
+}
+
+/// What a refusal of a message answers: once its sender is admitted, that is what is refused.
+fn reply_to(judgement: &Judgement<'_>) -> Option<ReplyTo> {
+    let call = judgement.call.as_ref()?;
+    let is_message = call.awaits_message() || call.asked().is_some();
+    let id = judgement.reply_to.clone();
+    // A notification has none, and there is no answer to what asked for none.
+    let is_unanswered = call.asked().is_some_and(|asked| asked.request_id().is_none());
+    (is_message && judgement.presenter.is_some()).then_some(match (id, is_unanswered) {
+        (Some(id), _) => ReplyTo::Request(id),
+        (None, true) => ReplyTo::Nothing,
+        (None, false) => ReplyTo::Unreadable,
+    })
 }
 
 /// RFC 9449 §8.2: where nonces are demanded, every answer carries the one to use next.
@@ -404,7 +430,7 @@ fn guidance<'g>(
         auth_server: own.or(first.map(|issuer| &*issuer.trust.id))?,
         authentication: &entry.authentication,
         confirmation_required: denial.reason == Reason::ConfirmationRequired,
-        single_use: call.resource().caps_on(&entry.action).any(|cap| cap.is_single_use()),
+        single_use: call.resource().caps_on(call.action().ok()?).any(|cap| cap.is_single_use()),
         required_scope: resource.scopes.iter().chain(&entry.scopes).map(|scope| &**scope).collect(),
         lacking: lacking(denial, judgement, &operation),
         operation,
@@ -433,7 +459,12 @@ fn lacking(denial: Denial, judgement: &Judgement<'_>, operation: &Operation<'_>)
 }
 
 /// A permitted call that the upstream did not answer.
-fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseBody> {
+fn failed(
+    reason: Reason,
+    id: &DecisionId,
+    audit_id: &str,
+    message: Option<ReplyTo>,
+) -> Response<ResponseBody> {
     let rejection = Rejection {
         denial: reason.into(),
         decision_id: id.as_str(),
@@ -445,7 +476,8 @@ fn failed(reason: Reason, id: &DecisionId, audit_id: &str) -> Response<ResponseB
         scheme: None,
         retry_after: None,
         misfit: None,
-        accept: None,
+        message,
+        headers: None,
     };
     rejection.response().map(ResponseBody::Full)
 }
@@ -466,10 +498,19 @@ struct Course {
     target: Box<str>,
     authority: Box<str>,
     websocket: bool,
+    /// Headers that the message does not confirm.
+    stray: Vec<HeaderName>,
+    /// What a failure answers.
+    message: Option<ReplyTo>,
+    /// The nonce to use next.
+    nonce: Option<(HeaderName, HeaderValue)>,
+    grant: Option<Arc<Grant>>,
+    presenter: Option<Presenter>,
 }
 
 impl Course {
-    fn of(judgement: &Judgement<'_>, serving: &Serving) -> Option<Self> {
+    fn of(judgement: &mut Judgement<'_>, serving: &Serving) -> Option<Self> {
+        let stray = std::mem::take(&mut judgement.stray);
         let call = judgement.call.as_ref()?;
         let resource = call.resource_index();
         serving.resource(resource)?;
@@ -479,28 +520,37 @@ impl Course {
             target: target(call),
             authority: call.authority().into(),
             websocket: call.wants_websocket(),
+            stray,
+            message: reply_to(judgement),
+            nonce: None,
+            grant: judgement.grant.take(),
+            presenter: judgement.presenter.take(),
         })
     }
 
     /// The order to the upstream: the judged target, and headers cleaned of what it must not see.
     fn order(
-        self,
+        &mut self,
         mut headers: HeaderMap,
         body: Payload,
         upgrade: Option<OnUpgrade>,
-        parties: Option<Parties<'_>>,
         context: &Context,
         serving: &Serving,
     ) -> Option<Order> {
         let config = &serving.snapshot.config;
         let resource = serving.resource(self.resource)?;
         headers::clean_request(&mut headers, resource, &config.gate);
+        for name in &self.stray {
+            headers.remove(name);
+        }
         headers::tell_way(&mut headers, &config.gate, context.caller, &self.authority);
         if let Some(trace) = &context.trace {
             headers::insert(&mut headers, headers::TRACEPARENT, trace.header());
         }
         if resource.identity_headers {
             headers::insert(&mut headers, DECISION_ID, context.id.as_str());
+            let grant = self.grant.as_deref();
+            let parties = grant.map(|grant| Parties::of(grant, self.presenter.as_ref()));
             headers::tell_identity(&mut headers, parties);
         }
         if self.websocket {
@@ -509,8 +559,8 @@ impl Course {
         }
         Some(Order {
             upstream: Arc::clone(serving.upstreams.get(resource.upstream)?),
-            method: self.method,
-            target: self.target,
+            method: self.method.clone(),
+            target: std::mem::take(&mut self.target),
             headers,
             body,
             body_limit: resource.body_limit,

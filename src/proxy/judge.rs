@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::body::payload::Bounds;
@@ -15,6 +15,7 @@ use crate::decide::call::{self, Call};
 use crate::decide::consult::{Question, Told};
 use crate::decide::facts::Facts;
 use crate::decide::permit::{Ground, Permit};
+use crate::decide::spoken::{self, Heard, Unheard};
 use crate::decide::{self, Decided, admit};
 use crate::facts::ledger::{Reservation, Shortfall};
 use crate::facts::replay::Fulfilled;
@@ -27,6 +28,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
+use crate::operation::mcp::message::Id;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
 use crate::token::grant::Grant;
@@ -46,6 +48,10 @@ pub struct Judgement<'a> {
     pub presenter: Option<Presenter>,
     /// The body, when it was read to be judged.
     pub body: Option<Body>,
+    /// The `id` under which an answer to the message in it is waited for.
+    pub reply_to: Option<Id>,
+    /// Headers that the message in it does not confirm, and that are not forwarded.
+    pub stray: Vec<HeaderName>,
     /// The room that is taken for it under every cap, when it is permitted.
     pub reservation: Option<Reservation>,
     /// The cap that it does not fit into, when that is why it is refused.
@@ -71,6 +77,8 @@ impl Judgement<'_> {
             grant: None,
             presenter: None,
             body: None,
+            reply_to: None,
+            stray: Vec::new(),
             reservation: None,
             shortfall: None,
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
@@ -122,14 +130,14 @@ pub async fn judge<'a>(
     room: &Arc<Room>,
     found: &mut Judgement<'a>,
 ) {
-    let call = match call::receive(parts, arrival.transport, &snapshot.world) {
+    let mut call = match call::receive(parts, arrival.transport, &snapshot.world) {
         Ok(call) => call,
         Err(denial) => {
             found.verdict = Err(denial);
             return;
         }
     };
-    let request = Request { parts, call: &call, arrival };
+    let request = Request { parts, call: &mut call, arrival };
     let verdict = decide(snapshot, facts, request, (payload, room), found).await;
     found.verdict = verdict.or_else(|denial| match payload {
         // What was read in part cannot be forwarded, whatever the resource is.
@@ -140,10 +148,10 @@ pub async fn judge<'a>(
 }
 
 /// What is judged.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Request<'r, 'a> {
     parts: &'a Parts,
-    call: &'r Call<'a>,
+    call: &'r mut Call<'a>,
     arrival: Arrival<'a>,
 }
 
@@ -163,7 +171,7 @@ async fn decide<'a>(
     let grant = facts.authenticate(world, call, credentials, now).await?;
     let grant = &*found.grant.insert(grant);
     let with = Settling { world, now, credentials: Some(credentials), remembered: Some(grant) };
-    let admitted = |facts: &Facts<'_>| admit::admit(call, credentials, grant, facts);
+    let admitted = |facts: &Facts<'_>| admit::admit(&*call, credentials, grant, facts);
     let presenter = &*found.presenter.insert(facts.settle(&with, admitted).await?);
     let resource = snapshot.config.resources.get(call.resource_index()).ok_or(Reason::NoRoute)?;
     check_length(&parts.headers, resource.body_limit, "content-length")?;
@@ -179,6 +187,15 @@ async fn decide<'a>(
             room: limits.judged_bodies,
         };
         found.body = Some(json_body(payload.read(bounds, room).await?)?);
+    }
+    if let Some(server) = call.resource().mcp.as_deref().filter(|_| call.awaits_message()) {
+        let heard = spoken::hear(server, &parts.headers, found.body.as_ref(), None);
+        let Heard { asked, stray } = heard.map_err(|Unheard { denial, id }| {
+            found.reply_to = id;
+            denial
+        })?;
+        (found.reply_to, found.stray) = (asked.request_id().cloned(), stray);
+        call.speak(asked);
     }
     let question = Question {
         call,

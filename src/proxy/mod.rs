@@ -9,6 +9,7 @@ pub mod forward;
 pub mod framing;
 pub mod gate;
 pub mod headers;
+pub mod jsonrpc;
 pub mod judge;
 pub mod listener;
 pub mod metadata;

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::challenge::{Challenge, Guidance, Profile, Told};
 use super::headers::{AUDIT_ID, DECISION_ID};
+use super::jsonrpc::{self, Answer, ReplyTo};
 use crate::config::Resource;
 use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
@@ -127,6 +128,12 @@ pub const fn of(reason: Reason) -> Shape {
             "The method is not allowed here",
             No,
         ),
+        Reason::OriginDenied => shape(
+            StatusCode::FORBIDDEN,
+            "origin_denied",
+            "Pages of this origin may not call here",
+            No,
+        ),
         Reason::NoRoute => shape(StatusCode::NOT_FOUND, "not_found", "Nothing is served here", No),
         Reason::UpgradeRefused => shape(
             StatusCode::NOT_IMPLEMENTED,
@@ -230,6 +237,21 @@ pub const fn of(reason: Reason) -> Shape {
         Reason::ArgumentsInvalid => {
             Shape { description: "The arguments do not fit what the operation takes", ..MALFORMED }
         }
+        Reason::HeaderMismatch => {
+            Shape { description: "The headers and the message do not say the same", ..MALFORMED }
+        }
+        Reason::MessageInvalid => {
+            Shape { description: "The request body is not one JSON-RPC message", ..MALFORMED }
+        }
+        Reason::VersionUnsupported => {
+            Shape { description: "The protocol version is not spoken here", ..MALFORMED }
+        }
+        Reason::SessionUnknown => shape(
+            StatusCode::NOT_FOUND,
+            "session_unknown",
+            "The session is not known: begin a new one",
+            No,
+        ),
         Reason::BodyMalformed => shape(
             StatusCode::BAD_REQUEST,
             "bad_request",
@@ -277,6 +299,15 @@ pub const fn of(reason: Reason) -> Shape {
             Shape { description: "The access token has been used up", ..NOT_AUTHORIZED }
         }
         Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
+        // No token cures these.
+        Reason::OperationUnknown => {
+            Shape { challenge: No, description: "The method is not known here", ..NOT_AUTHORIZED }
+        }
+        Reason::ResponseUnsolicited => Shape {
+            challenge: No,
+            description: "Nothing was asked under this id",
+            ..NOT_AUTHORIZED
+        },
         Reason::PolicyBudget
         | Reason::PolicyEngineFailed
         | Reason::PolicyLanguageUnknown
@@ -326,8 +357,10 @@ pub struct Rejection<'a> {
     pub retry_after: Option<Duration>,
     /// The argument that does not fit, where that is why.
     pub misfit: Option<&'a Misfit>,
+    /// The message that is refused, where it was one.
+    pub message: Option<ReplyTo>,
     /// The headers of the request, for content negotiation.
-    pub accept: Option<&'a HeaderMap>,
+    pub headers: Option<&'a HeaderMap>,
 }
 
 /// The body of a refusal, as RFC 6750 or as RFC 9457 names its members, in the order of their names.
@@ -381,6 +414,11 @@ impl Rejection<'_> {
         match (shape.challenge, self.resource) {
             (Challenged::Guided, Some(resource)) => {
                 Shape { status: resource.insufficient_authorization_status, ..shape }
+            }
+            _ if self.denial.reason == Reason::OperationUnknown
+                && self.headers.is_some_and(jsonrpc::is_stateless) =>
+            {
+                Shape { status: StatusCode::NOT_FOUND, ..shape }
             }
             _ => shape,
         }
@@ -476,7 +514,19 @@ impl Rejection<'_> {
 
     fn body(&self, shape: Shape, told: Option<Told<'_>>) -> (&'static str, Vec<u8>) {
         let (profile, legacy) = told.map_or((None, None), |told| (Some(told.profile), told.legacy));
-        let is_problem = self.accept.is_some_and(wants_problem);
+        if let Some(to) = &self.message {
+            let answer = Answer {
+                reason: self.denial.reason,
+                shape,
+                decision_id: self.decision_id,
+                profile,
+                guidance: self.guidance.as_ref().filter(|guidance| guidance.configured.enabled),
+                server: self.resource.and_then(|resource| resource.mcp.as_deref()),
+                pointer: self.misfit.map(Misfit::told),
+            };
+            return ("application/json", answer.to(to));
+        }
+        let is_problem = self.headers.is_some_and(wants_problem);
         let body = Body {
             decision_id: self.decision_id,
             detail: is_problem.then_some(shape.description),

@@ -197,7 +197,7 @@ impl Allowed {
 
     /// Whether `operation` is this one, whatever its arguments are.
     pub fn names(&self, operation: &Operation<'_>) -> bool {
-        self.action.as_deref().is_none_or(|action| action == operation.action)
+        self.action.as_deref().is_none_or(|action| operation.is_called(action))
             && self.request.as_ref().is_none_or(|(method, path)| {
                 method == operation.method && path.matches(operation.path)
             })
@@ -237,8 +237,7 @@ impl Bounds {
 
     /// Whether `operation` lies within the bounds. What cannot be evaluated bounds everything out.
     pub fn hold(&self, operation: &Operation<'_>) -> bool {
-        // The method is the other name that policies are told, as `action_aliases`.
-        let is_name = |name: &str| name == operation.action || name == operation.method.as_str();
+        let is_name = |name: &str| name == operation.action || name == operation.alias();
         let action_holds = |actions: &Vec<Box<str>>| actions.iter().any(|action| is_name(action));
         let location_holds =
             |locations: &Vec<Box<str>>| locations.iter().any(|at| is_at(operation, at));

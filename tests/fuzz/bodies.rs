@@ -1,6 +1,6 @@
 // What each fuzz target does with its bytes. The tests call the same functions with generated input.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -14,10 +14,14 @@ use opgate::facts::revocation::Revocations;
 use opgate::journal::recovery::recover;
 use opgate::journal::sealer;
 use opgate::model::date;
+use opgate::model::exact::Json;
 use opgate::model::json;
 use opgate::model::presented::Presented;
 use opgate::model::time::Timestamp;
 use opgate::operation::head::{Head, Transport};
+use opgate::operation::mcp::asked::Asked;
+use opgate::operation::mcp::message::Message;
+use opgate::operation::mcp::version::Version;
 use opgate::operation::path::CanonicalPath;
 use opgate::policy::engine::{self, Class, Input, Language, Limits, Source as Policy, Verdict};
 use opgate::policy::record::Record;
@@ -52,6 +56,31 @@ pub(crate) fn request_target(bytes: &[u8]) {
     let bounds = Bounds { header_bytes: 4_096, header_count: 32 };
     let whole = Framing::new(bounds).scan(bytes);
     assert!(whole.release <= bytes.len());
+}
+
+/// A message asks for what any other reader of JSON finds in it, or is refused.
+pub(crate) fn mcp_message(bytes: &[u8]) {
+    let Ok(json) = Json::parse(bytes) else { return };
+    let Ok(message) = Message::read(&json) else { return };
+    let value: Value = serde_json::from_slice(bytes).unwrap();
+    for version in Version::ALL {
+        let Ok(asked) = Asked::read(&message, version) else { continue };
+        assert_eq!(value["method"].as_str().unwrap_or_default(), asked.method);
+        let (name, args) = match asked.method {
+            "tools/call" => ("/params/name", "/params/arguments"),
+            "prompts/get" => ("/params/name", "/params"),
+            "resources/read" => ("/params/uri", "/params"),
+            _ => continue,
+        };
+        assert_eq!(value.pointer(name).and_then(Value::as_str), asked.name.as_deref());
+        let args = value.pointer(args).cloned().unwrap_or_else(|| serde_json::json!({}));
+        let members = asked.args(&json).as_object().unwrap();
+        let read: BTreeSet<&str> = members.keys().map(|name| &**name).collect();
+        assert_eq!(read, args.as_object().unwrap().keys().map(String::as_str).collect());
+        let is_bare = asked.action != asked.alias;
+        assert!(!is_bare || asked.method != "tools/call" || !asked.action.contains(['/', ':']));
+        assert!(asked.alias.starts_with("mcp:"));
+    }
 }
 
 /// A head is read in one way or refused.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const TABLE: &str = "src/manual/coverage.md";
 /// The areas of the rules.
-const AREAS: [&str; 6] = ["tok", "ver", "pol", "err", "del", "evi"];
+const AREAS: [&str; 7] = ["tok", "ver", "pol", "err", "del", "evi", "mcp"];
 
 #[test]
 fn the_coverage_table_says_which_tests_show_which_rule() {

@@ -42,6 +42,28 @@ const NOTE: [&str; 12] = [
     "gate.test/1+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
 ];
 
+/// Members of messages, to be put together in any way.
+const MESSAGE: [&str; 18] = [
+    r#""jsonrpc":"2.0""#,
+    r#""id":7"#,
+    r#""id":"x""#,
+    r#""id":null"#,
+    r#""method":"tools/call""#,
+    r#""method":"prompts/get""#,
+    r#""method":"resources/read""#,
+    r#""method":"completion/complete""#,
+    r#""method":"notifications/progress""#,
+    r#""params":{"name":"create_order","arguments":{"amount":1e2}}"#,
+    r#""params":{"name":"resources/read","uri":"file:///a/../b"}"#,
+    r#""params":{"name":"mcp:tools/call:t","uri":"a:b"}"#,
+    r#""params":{"uri":"https://a.test/x","name":"","_meta":{}}"#,
+    r#""params":{"ref":{"type":"ref/prompt","name":"p"},"requestState":""}"#,
+    r#""params":{"name":"t","arguments":{}}"#,
+    r#""result":{}"#,
+    r#""error":{}"#,
+    r#""Method":"ping""#,
+];
+
 /// Parts of policies in Cedar, to be put together in any way.
 const CEDAR: [&str; 40] = [
     "permit(principal, action, resource)",
@@ -251,6 +273,13 @@ proptest! {
         bodies::prompt_credential(&bytes);
         bodies::companion(&bytes);
         bodies::signed_note(&bytes);
+    }
+
+    #[test]
+    fn a_message_is_read_as_every_reader_reads_it(members in prop::collection::vec(prop::sample::select(&MESSAGE[..]), 0..6)) {
+        bodies::mcp_message(format!("{{{}}}", members.join(",")).as_bytes());
+        let whole = [r#""jsonrpc":"2.0","id":7"#].into_iter().chain(members);
+        bodies::mcp_message(format!("{{{}}}", whole.collect::<Vec<_>>().join(",")).as_bytes());
     }
 
     #[test]

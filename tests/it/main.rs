@@ -45,6 +45,7 @@ mod introspection;
 mod journal;
 mod keys;
 mod local;
+mod mcp;
 mod naming;
 mod open_agent_auth;
 mod oracle;

@@ -13,6 +13,8 @@ use crate::model::written::Written;
 
 /// The most that a path may take in a line, escapes included.
 const MAX_PATH: usize = 8_192;
+/// The most that the name of a tool or the URI of a resource may take in a line, escapes included.
+const MAX_NAME: usize = 1_024;
 /// The most that a scope may take in a line, escapes included.
 const MAX_SCOPE: usize = 4_096;
 /// The most of a value that nobody has verified.
@@ -149,8 +151,10 @@ pub struct Operation<'a> {
     pub protocol: &'a str,
     /// The action.
     pub action: &'a str,
-    /// The method.
+    /// The method: of the request, or of the message in it.
     pub method: &'a str,
+    /// What a message names: a tool, a prompt, or the URI of a resource.
+    pub name: Option<&'a str>,
     /// The path below the resource.
     pub path: &'a str,
 }
@@ -223,6 +227,9 @@ impl Decision<'_> {
                 to.text("protocol", operation.protocol);
                 to.text("action", operation.action);
                 to.text("method", operation.method);
+                if let Some(name) = operation.name {
+                    to.text_within(MAX_NAME, "name", name);
+                }
                 to.text_within(MAX_PATH, "path", operation.path);
             });
         }

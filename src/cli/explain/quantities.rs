@@ -26,7 +26,7 @@ pub(super) fn change(denial: Denial, judged: &Judgement<'_>) -> String {
 /// The arguments that caps count, where one of them cannot be counted.
 fn amount(judged: &Judgement<'_>) -> String {
     let call = judged.call.as_ref();
-    let action = call.and_then(|call| Some(&*call.entry().ok()?.action)).unwrap_or_default();
+    let action = call.and_then(|call| call.action().ok()).unwrap_or_default();
     let caps = call.map(|call| call.resource().caps_on(action)).into_iter().flatten();
     let counted = caps.filter_map(|cap| match &cap.measure {
         Measure::Sum(pointer) => {

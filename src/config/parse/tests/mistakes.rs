@@ -723,4 +723,44 @@ pub(super) const BAD: &[(&str, &str, &str)] = &[
         "id = \"https://tools.example.com/shop\"\npolicy_headers = [\"Cookie\"]",
         "11:19: resource[0].policy_headers[0]: `cookie` carries a credential, which no policy is shown",
     ),
+    (
+        "upstream = \"shop\"\n[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "upstream = \"shop\"\nprotocol = \"mcp\"\n[[resource.operation]]\nmethod = \"GET\"\npath = \"/\"",
+        "13:1: resource[0].operation: means nothing where `protocol` is `mcp`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[[resource.tool]]\nname = \"t\"",
+        "16:1: resource[0].tool: means nothing where `protocol` is `http`",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\nmcp.versions = []",
+        "13:16: resource[0].mcp.versions: no revision is spoken",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\nmcp.versions = [\"2025-06-19\"]",
+        "13:17: resource[0].mcp.versions[0]: `2025-06-19` is not one of `2025-06-18`, `2025-11-25`, `2026-07-28`",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\nmcp.origins = [\"https://App.test:443\"]",
+        "13:16: resource[0].mcp.origins[0]: `https://App.test:443` is not as browsers write it",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\n[[resource.tool]]\nname = \"a*b\"",
+        "14:8: resource[0].tool[0].name: `a*b` is not the name of a tool",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\n[[resource.tool]]\nname = \"pay*\"\n[[resource.tool]]\nname = \"pay_all\"\ndeny = true",
+        "16:8: resource[0].tool[1].name: is never reached: a rule before it covers it",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"mcp\"\n[[resource.tool]]\nname = \"pay\"\n[[resource.tool]]\nname = \"pay\"",
+        "16:8: resource[0].tool[1].name: a rule for this tool is already on line 14",
+    ),
 ];

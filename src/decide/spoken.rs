@@ -1,0 +1,61 @@
+//! The operation that stands in a message: read from the body of a call once whoever sends it is known
+//! (`verification.md` steps 19 and 20).
+
+use http::{HeaderMap, HeaderName};
+
+use crate::model::body::Body;
+use crate::model::reason::{Denial, Reason};
+use crate::operation::mcp::Server;
+use crate::operation::mcp::agreement::{self, VERSION};
+use crate::operation::mcp::asked::Asked;
+use crate::operation::mcp::message::{Id, Kind, Message};
+use crate::operation::mcp::version::{self, Version};
+
+/// A message that was read.
+#[derive(Debug)]
+pub struct Heard {
+    /// What it asks for.
+    pub asked: Asked,
+    /// Headers that say something of which the message says nothing: they are not forwarded.
+    pub stray: Vec<HeaderName>,
+}
+
+/// Why a message was not taken, and under which `id` its sender waits for an answer.
+#[derive(Debug)]
+pub struct Unheard {
+    /// Why.
+    pub denial: Denial,
+    /// The `id`, where it could be read and an answer is waited for.
+    pub id: Option<Id>,
+}
+
+/// Reads the message that `body` is. `session` is the revision that was negotiated in the session it names.
+pub fn hear(
+    server: &Server,
+    headers: &HeaderMap,
+    body: Option<&Body>,
+    session: Option<Version>,
+) -> Result<Heard, Unheard> {
+    let refused = |denial| Unheard { denial, id: None };
+    let body = body.ok_or(refused(Denial::about(Reason::BodyMalformed, "empty")))?;
+    let message = Message::read(&body.json).map_err(refused)?;
+    let id = match &message.kind {
+        Kind::Request(id) => Some(id),
+        Kind::Notification | Kind::Response(_) => None,
+    };
+    let heard = meant(server, headers, &message, session);
+    heard.map_err(|denial| Unheard { denial, id: id.cloned() })
+}
+
+fn meant(
+    server: &Server,
+    headers: &HeaderMap,
+    message: &Message<'_>,
+    session: Option<Version>,
+) -> Result<Heard, Denial> {
+    let header = agreement::single(headers, VERSION)?;
+    let version = version::resolve(message, header, session, &server.versions)?;
+    let asked = Asked::read(message, version)?;
+    let stray = agreement::check(headers, message, &asked)?;
+    Ok(Heard { asked, stray })
+}
