@@ -1,15 +1,22 @@
 //! The operation that stands in a message: read from the body of a call once whoever sends it is known
 //! (`verification.md` steps 19 and 20).
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 
+use super::world::Resource;
+use crate::model::authentication;
 use crate::model::body::Body;
+use crate::model::exact::EMPTY;
+use crate::model::operation::{self, Operation, Spoken};
 use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
 use crate::operation::mcp::Server;
 use crate::operation::mcp::agreement::{self, VERSION};
-use crate::operation::mcp::asked::Asked;
+use crate::operation::mcp::asked::{self, Asked};
 use crate::operation::mcp::message::{Id, Kind, Message};
 use crate::operation::mcp::version::{self, Version};
+use crate::policy::algebra;
+use crate::token::grant::Grant;
 
 /// A message that was read.
 #[derive(Debug)]
@@ -58,4 +65,33 @@ fn meant(
     let asked = Asked::read(message, version)?;
     let stray = agreement::check(headers, message, &asked)?;
     Ok(Heard { asked, stray })
+}
+
+/// Whether some call by `method` of what is called `name` could be allowed, as far as its arguments and what
+/// policies say are left aside: what cannot be told is kept.
+pub fn could_use(
+    resource: &Resource,
+    grant: &Grant,
+    method: &'static str,
+    name: &str,
+    now: Timestamp,
+) -> bool {
+    let (action, alias) = asked::names_of(method, name);
+    let tool = resource.mcp.as_ref().and_then(|server| server.tool(name));
+    let tool = tool.filter(|_| method == asked::CALL);
+    let anybody = authentication::Demand::default();
+    let demand = algebra::Demand {
+        denied: tool.is_some_and(|tool| tool.denied),
+        resource_scopes: &resource.scopes,
+        operation_scopes: tool.map_or(&[], |tool| &tool.entry.scopes),
+        // The person can be asked to sign in again.
+        authentication: &anybody,
+        now,
+        scopes_suffice: resource.scopes_suffice,
+        local_policies: resource.local_policies.len(),
+    };
+    let message = operation::Message { version: "", method, name: Some(name), is_retry: false };
+    let bare = Operation::bare(&action, &Method::POST, "/", &resource.id);
+    let spoken = Spoken { alias: &alias, args: &EMPTY, message };
+    algebra::concerns(&demand, grant, &Operation { message: Some(spoken), ..bare })
 }

@@ -12,4 +12,5 @@ pub mod pins;
 pub mod policies;
 pub mod replay;
 pub mod revocation;
+pub mod sessions;
 pub mod store;

@@ -17,6 +17,7 @@ use super::pins::Pins;
 use super::policies;
 use super::replay::{Fulfilled, Replay};
 use super::revocation::Revocations;
+use super::sessions::Sessions;
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
@@ -64,6 +65,8 @@ pub struct Store {
     revocations: Arc<Revocations>,
     /// The used proofs, which outlive every configuration.
     replay: Arc<Replay>,
+    /// The sessions of MCP servers, which outlive every configuration.
+    sessions: Arc<Sessions>,
     /// What was used of caps, which outlives every configuration.
     ledger: Arc<Ledger>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
@@ -95,6 +98,11 @@ pub struct Settling<'a> {
 }
 
 impl Store {
+    /// The sessions of MCP servers.
+    pub const fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
     /// The facts for `config`. Keys and remembered grants of `previous` are taken over where the
     /// issuer is configured as before; whether they still hold is checked at each use.
     pub fn new(
@@ -141,6 +149,7 @@ impl Store {
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
             revocations: Arc::clone(revocations),
             replay: Arc::clone(replay),
+            sessions: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.sessions)),
             ledger: Arc::clone(ledger),
             sources,
             liveness,

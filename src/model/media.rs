@@ -28,6 +28,12 @@ pub fn is_json(content_type: &str) -> bool {
     })
 }
 
+/// Whether it is a stream of events (`text/event-stream`), whatever its parameters are.
+pub fn is_event_stream(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default();
+    kind.trim_matches(BLANK).eq_ignore_ascii_case("text/event-stream")
+}
+
 /// Optional white space (RFC 9110 §5.6.3).
 const BLANK: [char; 2] = [' ', '\t'];
 

@@ -10,6 +10,7 @@ use http::request::Parts;
 use uuid::{NoContext, Uuid};
 
 use super::headers::{Caller, TRACEPARENT};
+use super::visit::Visit;
 use crate::audit::record::{
     Agent, Basis, Charge, Decision, Exceeded, Http, Kept, Operation, Proof, Token, Trail,
     Unverified,
@@ -129,6 +130,8 @@ pub struct Entry<'a> {
     pub grant: Option<&'a Grant>,
     /// What the caller has proven of itself, when it was admitted.
     pub presenter: Option<&'a Presenter>,
+    /// Where and whose the call is among the sessions of an MCP server.
+    pub visit: Option<&'a Visit>,
     /// The SHA-256 of the body, where it was read to be judged.
     pub body: Option<&'a [u8; 32]>,
     /// What is taken of every cap for it.
@@ -153,6 +156,7 @@ pub struct Computed {
     /// The token's part, where another presenter of the same token would be another agent.
     token: Option<Written>,
     query: Option<Tag>,
+    session: Option<Tag>,
     scope: Option<String>,
     digest: Option<[u8; 32]>,
     issuer: Option<Box<str>>,
@@ -167,6 +171,10 @@ impl Entry<'_> {
     pub fn compute(&self, journal: &Journal) -> Computed {
         let mut computed = Computed {
             query: self.parts.uri.query().map(|query| journal.tag(query)),
+            session: self
+                .visit
+                .and_then(|visit| visit.place.session.as_deref())
+                .map(|session| journal.tag(session)),
             charged: self.taken.iter().filter_map(charge).collect(),
             exceeded: self.shortfall.map(exceeded),
             ..Computed::default()
@@ -221,7 +229,7 @@ impl Entry<'_> {
             charged: &computed.charged,
             exceeded: computed.exceeded.as_ref(),
             policies: self.consulted,
-            operation: self.call.and_then(operation),
+            operation: self.call.and_then(|call| self.operation(call, computed)),
             http: Http {
                 method: http.method.as_str(),
                 path: http.uri.path(),
@@ -236,6 +244,21 @@ impl Entry<'_> {
             upstream: self.upstream,
             elapsed: self.took,
         }
+    }
+
+    /// What is asked for, as far as that is known.
+    fn operation<'r>(&self, call: &'r Call<'_>, computed: &'r Computed) -> Option<Operation<'r>> {
+        let is_mcp = call.resource().mcp.is_some();
+        let asked = call.asked();
+        Some(Operation {
+            protocol: if is_mcp { "mcp" } else { "http" },
+            action: call.action().ok()?,
+            method: asked.map_or(call.method().as_str(), |asked| asked.method),
+            name: asked.and_then(|asked| asked.name.as_deref()),
+            path: call.path(),
+            session: computed.session.as_ref(),
+            rebound: self.visit.is_some_and(|visit| visit.is_rebound),
+        })
     }
 
     fn parties(&self) -> Option<(&Grant, Parties<'_>)> {
@@ -399,19 +422,6 @@ fn hop<'r>(hop: &'r Hop, journal: &Journal) -> RecordedHop<'r> {
         summary: hop.summary.as_deref().map(text),
         unsigned: hop.unsigned.join(" "),
     }
-}
-
-/// What a record says of a policy that was asked (`policy.md` §10).
-fn operation<'r>(call: &'r Call<'_>) -> Option<Operation<'r>> {
-    let is_mcp = call.resource().mcp.is_some();
-    let asked = call.asked();
-    Some(Operation {
-        protocol: if is_mcp { "mcp" } else { "http" },
-        action: call.action().ok()?,
-        method: asked.map_or(call.method().as_str(), |asked| asked.method),
-        name: asked.and_then(|asked| asked.name.as_deref()),
-        path: call.path(),
-    })
 }
 
 #[cfg(test)]

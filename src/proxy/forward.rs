@@ -10,8 +10,10 @@ use http::header::{self, HeaderMap};
 use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 
+use super::body::rewrite::Rewrite;
 use super::body::{self, Ending, Fault, Finish, Payload, RequestBody, ResponseBody, Watch};
 use super::headers::{self, Unwanted};
+use super::mcp::Ear;
 use super::session;
 use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
@@ -19,6 +21,7 @@ use crate::audit::record::{self, Outcome};
 use crate::decide::permit::Permit;
 use crate::facts::ledger::Reservation;
 use crate::journal::writer::{Journal, Receipt};
+use crate::model::media;
 use crate::model::reason::Reason;
 use crate::model::time::Timestamp;
 use crate::runtime::clock;
@@ -55,6 +58,8 @@ pub struct Order {
     pub tether: Option<Box<Tether>>,
     /// The caller's side of a switch to WebSocket, when one was asked for.
     pub upgrade: Option<OnUpgrade>,
+    /// Whoever hears the answer, where it comes from an MCP server.
+    pub ear: Option<Box<Ear>>,
 }
 
 /// What is written when a call ends. Every call that was let through has one.
@@ -196,7 +201,8 @@ pub async fn forward(
     if is_event_stream(response.headers()) {
         limits.idle = STREAM_IDLE;
     }
-    Ok(pass(response, limits, account))
+    let rewrite = order.ear.and_then(|ear| ear.hear(response.headers()));
+    Ok(pass(response, limits, rewrite, account))
 }
 
 /// What ends a response before its end.
@@ -236,10 +242,14 @@ fn failed(error: &SendError, account: Account) -> Reason {
 fn pass(
     response: Response<UpstreamBody>,
     limits: Limits,
+    rewrite: Option<Box<dyn Rewrite>>,
     account: Account,
 ) -> Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
     body::sanitize_framing(&mut parts.headers);
+    if rewrite.is_some() {
+        parts.headers.remove(header::CONTENT_LENGTH);
+    }
     headers::clean_response(&mut parts.headers);
     parts.version = http::Version::default();
     parts.extensions.clear();
@@ -255,12 +265,11 @@ fn pass(
         account.close(ending, error, Some(finish));
     });
     let Limits { idle, deadline, tether } = limits;
-    Response::from_parts(parts, ResponseBody::forward(body, idle, deadline, tether, hook))
+    let body = ResponseBody::forward(body, rewrite, idle, deadline, tether, hook);
+    Response::from_parts(parts, body)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().get(..17))
-        .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(media::is_event_stream)
 }

@@ -24,14 +24,16 @@ use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
 use super::jsonrpc::ReplyTo;
 use super::judge::{Arrival, Judgement, judge};
+use super::mcp::{Ear, Purpose};
 use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
 use super::tether::Tether;
+use super::visit::Visit;
 use crate::config;
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
-use crate::decide::revoked;
+use crate::decide::{revoked, spoken};
 use crate::facts::ledger::Reservation;
 use crate::journal::floods::{Floods, Recorded, Source};
 use crate::journal::writer::{Journal, Receipt};
@@ -40,6 +42,9 @@ use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
+use crate::operation::mcp::asked::{Asked, Subject};
+use crate::operation::mcp::listing::Listing;
+use crate::operation::mcp::version::Version;
 use crate::policy::algebra::LOCAL;
 use crate::runtime::clock;
 use crate::runtime::metrics::{Metrics, PolicyAsked, Tally};
@@ -124,11 +129,14 @@ impl Handler for Gate {
             judgement.reservation.take(),
         );
         let tether = self.tether(&permit, &judgement, &serving, raised);
+        let ear = ear(&mut judgement, &serving, context.now).map(Box::new);
         let Some(mut course) = Course::of(&mut judgement, &serving) else { return Err(Abort) };
         course.nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         drop(judgement);
         let order = course.order(parts.headers, payload, upgrade, &context, &serving);
-        let Some(order) = order.map(|order| Order { tether, ..order }) else { return Err(Abort) };
+        let Some(order) = order.map(|order| Order { tether, ear, ..order }) else {
+            return Err(Abort);
+        };
         Ok(self.pass(permit, &receipt, order, account, course, &context).await)
     }
 }
@@ -273,6 +281,7 @@ impl Gate {
             credentials: judgement.credentials,
             grant: judgement.grant.as_deref(),
             presenter: judgement.presenter.as_ref(),
+            visit: judgement.visit.as_ref(),
             body: judgement.body.as_ref().map(|body| &body.sha256),
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
             shortfall: judgement.shortfall.as_ref(),
@@ -383,6 +392,48 @@ fn refuse(
     let mut response = rejection.response().map(ResponseBody::Full);
     response.headers_mut().extend(nonce(call, serving, context.now));
     response
+}
+
+/// Whoever hears the answer to what is let through to an MCP server. A session that nothing was known of is
+/// the caller's from here on.
+fn ear(judgement: &mut Judgement<'_>, serving: &Arc<Serving>, now: Timestamp) -> Option<Ear> {
+    let Visit { place, owner, is_rebound } = judgement.visit.take()?;
+    let sessions = Arc::clone(serving.facts.sessions());
+    if is_rebound {
+        sessions.bind(&place, owner, None, now);
+    }
+    let call = judgement.call.as_ref()?;
+    let purpose = match call.asked() {
+        Some(asked) if asked.method == "initialize" => Purpose::Beginning,
+        Some(asked) => listing(asked, call, judgement.grant.as_ref(), serving, now)
+            .or_else(|| (asked.version < Version::V2026_07_28).then_some(Purpose::Questions))?,
+        None => Purpose::Questions,
+    };
+    Some(Ear { sessions, place, owner, purpose })
+}
+
+/// What is kept of a list, where it is one: what the token could use.
+fn listing(
+    asked: &Asked,
+    call: &Call<'_>,
+    grant: Option<&Arc<Grant>>,
+    serving: &Arc<Serving>,
+    now: Timestamp,
+) -> Option<Purpose> {
+    let (Subject::List(member, used_by), Some(id)) = (asked.subject, asked.request_id()) else {
+        return None;
+    };
+    // Where refusals are only observed, nothing is hidden either.
+    let resource = call.resource();
+    let filters = resource.mcp.as_ref()?.filters_lists && !resource.observed;
+    let grant = Arc::clone(grant.filter(|_| filters)?);
+    let ttl = u64::try_from(grant.ends().since(now).as_millis()).unwrap_or(u64::MAX);
+    let (serving, index) = (Arc::clone(serving), call.resource_index());
+    let keeps = move |name: &str| {
+        let resource = serving.snapshot.world.resources.get(index);
+        resource.is_some_and(|resource| spoken::could_use(resource, &grant, used_by, name, now))
+    };
+    Some(Purpose::Listing(Listing { id: id.clone(), member, ttl }, Box::new(keeps)))
 }
 
 /// What a refusal of a message answers: once its sender is admitted, that is what is refused.
@@ -543,6 +594,10 @@ impl Course {
         for name in &self.stray {
             headers.remove(name);
         }
+        if resource.mcp.is_some() {
+            // What a server says there is read, and it need not say it encoded.
+            headers.remove(header::ACCEPT_ENCODING);
+        }
         headers::tell_way(&mut headers, &config.gate, context.caller, &self.authority);
         if let Some(trace) = &context.trace {
             headers::insert(&mut headers, headers::TRACEPARENT, trace.header());
@@ -569,6 +624,7 @@ impl Course {
             ends_with_grant: resource.end_stream_at_expiry,
             came: (context.now, context.begun),
             tether: None,
+            ear: None,
             upgrade: upgrade.filter(|_| self.websocket),
         })
     }

@@ -11,14 +11,17 @@ use http::request::Parts;
 
 use super::body::payload::Bounds;
 use super::body::{Payload, Room};
+use super::visit::Visit;
+use crate::config::Resource;
 use crate::decide::call::{self, Call};
 use crate::decide::consult::{Question, Told};
 use crate::decide::facts::Facts;
 use crate::decide::permit::{Ground, Permit};
-use crate::decide::spoken::{self, Heard, Unheard};
+use crate::decide::spoken::{self, Unheard};
 use crate::decide::{self, Decided, admit};
 use crate::facts::ledger::{Reservation, Shortfall};
 use crate::facts::replay::Fulfilled;
+use crate::facts::sessions::{Owner, Standing};
 use crate::facts::store::{Settling, Store};
 use crate::model::body::Body;
 use crate::model::consulted::Consulted;
@@ -28,6 +31,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
+use crate::operation::mcp::Server;
 use crate::operation::mcp::message::Id;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
@@ -52,6 +56,8 @@ pub struct Judgement<'a> {
     pub reply_to: Option<Id>,
     /// Headers that the message in it does not confirm, and that are not forwarded.
     pub stray: Vec<HeaderName>,
+    /// Where and whose it is among the sessions of an MCP server.
+    pub visit: Option<Visit>,
     /// The room that is taken for it under every cap, when it is permitted.
     pub reservation: Option<Reservation>,
     /// The cap that it does not fit into, when that is why it is refused.
@@ -79,6 +85,7 @@ impl Judgement<'_> {
             body: None,
             reply_to: None,
             stray: Vec::new(),
+            visit: None,
             reservation: None,
             shortfall: None,
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
@@ -173,29 +180,17 @@ async fn decide<'a>(
     let with = Settling { world, now, credentials: Some(credentials), remembered: Some(grant) };
     let admitted = |facts: &Facts<'_>| admit::admit(&*call, credentials, grant, facts);
     let presenter = &*found.presenter.insert(facts.settle(&with, admitted).await?);
-    let resource = snapshot.config.resources.get(call.resource_index()).ok_or(Reason::NoRoute)?;
-    check_length(&parts.headers, resource.body_limit, "content-length")?;
-    if decide::judges_body(call, grant) && !payload.is_empty() {
-        let limit = resource.judged_body_limit.min(resource.body_limit);
-        check_length(&parts.headers, limit, "judged_body_limit")?;
-        check_readable(&parts.headers)?;
-        let limits = &snapshot.config.limits;
-        let bounds = Bounds {
-            octets: limit,
-            idle: limits.body_idle,
-            whole: limits.body_timeout,
-            room: limits.judged_bodies,
-        };
-        found.body = Some(json_body(payload.read(bounds, room).await?)?);
+    if decide::judges_body(call, grant) {
+        found.body = read(snapshot, call, &parts.headers, payload, room).await?;
+    } else {
+        let resource = configured(snapshot, call)?;
+        check_length(&parts.headers, resource.body_limit, "content-length")?;
     }
-    if let Some(server) = call.resource().mcp.as_deref().filter(|_| call.awaits_message()) {
-        let heard = spoken::hear(server, &parts.headers, found.body.as_ref(), None);
-        let Heard { asked, stray } = heard.map_err(|Unheard { denial, id }| {
-            found.reply_to = id;
-            denial
-        })?;
-        (found.reply_to, found.stray) = (asked.request_id().cloned(), stray);
-        call.speak(asked);
+    if let Some(server) = call.resource().mcp.as_deref() {
+        let visit = Visit::of(server, call, &parts.headers, Owner::of(grant, presenter))?;
+        let message = (&mut found.reply_to, &mut found.stray);
+        let body = found.body.as_ref();
+        found.visit = Some(speak(server, call, visit, (parts, body), message, facts, now)?);
     }
     let question = Question {
         call,
@@ -217,6 +212,62 @@ async fn decide<'a>(
     found.fulfilled = facts.fulfil(&permit, now)?;
     found.reservation = reservation;
     Ok(permit)
+}
+
+fn configured<'s>(snapshot: &'s Snapshot, call: &Call<'_>) -> Result<&'s Resource, Denial> {
+    let resource = snapshot.config.resources.get(call.resource_index());
+    resource.ok_or(Reason::NoRoute.into())
+}
+
+/// Steps 18 and 19: the body, where there is one, read whole.
+async fn read(
+    snapshot: &Snapshot,
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    payload: &mut Payload,
+    room: &Arc<Room>,
+) -> Result<Option<Body>, Denial> {
+    let resource = configured(snapshot, call)?;
+    check_length(headers, resource.body_limit, "content-length")?;
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let limit = resource.judged_body_limit.min(resource.body_limit);
+    check_length(headers, limit, "judged_body_limit")?;
+    check_readable(headers)?;
+    let limits = &snapshot.config.limits;
+    let bounds = Bounds {
+        octets: limit,
+        idle: limits.body_idle,
+        whole: limits.body_timeout,
+        room: limits.judged_bodies,
+    };
+    json_body(payload.read(bounds, room).await?).map(Some)
+}
+
+/// Step 20 where the operation stands in a message: what it asks for, and in which session. The `id` to
+/// answer under and headers that are not forwarded go into `message`.
+fn speak(
+    server: &Server,
+    call: &mut Call<'_>,
+    visit: Visit,
+    (parts, body): (&Parts, Option<&Body>),
+    (reply_to, stray): (&mut Option<Id>, &mut Vec<HeaderName>),
+    facts: &Store,
+    now: Timestamp,
+) -> Result<Visit, Denial> {
+    let standing = visit.standing(facts.sessions(), now);
+    if call.awaits_message() {
+        let negotiated = standing.and_then(Standing::version);
+        let heard = spoken::hear(server, &parts.headers, body, negotiated);
+        let heard = heard.map_err(|Unheard { denial, id }| {
+            *reply_to = id;
+            denial
+        })?;
+        (*reply_to, *stray) = (heard.asked.request_id().cloned(), heard.stray);
+        call.speak(heard.asked);
+    }
+    visit.checked(server, call, standing, facts.sessions(), now)
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.

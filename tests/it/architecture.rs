@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("decide", &["model", "operation", "token", "policy"]),
     ("config", &["model", "operation", "token", "policy", "audit"]),
     ("runtime", &["model", "config"]),
-    ("facts", &["model", "token", "policy", "decide", "config", "runtime"]),
+    ("facts", &["model", "operation", "token", "policy", "decide", "config", "runtime"]),
     ("journal", &["model", "audit", "config", "runtime"]),
     ("state", &["model", "operation", "token", "policy", "decide", "config"]),
     ("proxy", BELOW_SERVERS),

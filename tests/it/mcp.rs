@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+mod sessions;
+
 use crate::support::challenge::Challenge;
 use crate::support::client::Response;
 use crate::support::{Echo, Gate, Setup, Token, request};

@@ -148,7 +148,7 @@ pub struct Exceeded {
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
     /// `http`, `mcp`, `a2a`.
-    pub protocol: &'a str,
+    pub protocol: &'static str,
     /// The action.
     pub action: &'a str,
     /// The method: of the request, or of the message in it.
@@ -157,6 +157,10 @@ pub struct Operation<'a> {
     pub name: Option<&'a str>,
     /// The path below the resource.
     pub path: &'a str,
+    /// The session it is in, keyed: who knows its id can join it.
+    pub session: Option<&'a Tag>,
+    /// Whether nothing was known of that session, so that it became the caller's.
+    pub rebound: bool,
 }
 
 /// The request.
@@ -224,13 +228,19 @@ impl Decision<'_> {
     fn request(&self, to: &mut Members<'_>) {
         if let Some(operation) = &self.operation {
             to.object("op", |to| {
-                to.text("protocol", operation.protocol);
+                to.word("protocol", operation.protocol);
                 to.text("action", operation.action);
                 to.text("method", operation.method);
                 if let Some(name) = operation.name {
                     to.text_within(MAX_NAME, "name", name);
                 }
                 to.text_within(MAX_PATH, "path", operation.path);
+                if let Some(session) = operation.session {
+                    to.text("session", session.as_str());
+                }
+                if operation.rebound {
+                    to.switch("rebound", true);
+                }
             });
         }
         to.object("http", |to| {

@@ -79,12 +79,14 @@ const METHODS: [Row; 19] = [
     ("resources/unsubscribe", V2025_03_26, V2025_11_25, Resource),
     ("server/discover", V2026_07_28, V2026_07_28, Session),
     ("subscriptions/listen", V2026_07_28, V2026_07_28, Itself),
-    ("tools/call", V2025_03_26, V2026_07_28, Tool),
-    ("tools/list", V2025_03_26, V2026_07_28, List("tools", "tools/call")),
+    (CALL, V2025_03_26, V2026_07_28, Tool),
+    ("tools/list", V2025_03_26, V2026_07_28, List("tools", CALL)),
 ];
 
 const TEMPLATES: Subject = List("resourceTemplates", "resources/read");
 
+/// The method by which a tool is called.
+pub const CALL: &str = "tools/call";
 /// The prefix of every qualified name.
 const PREFIX: &str = "mcp:";
 
@@ -181,7 +183,7 @@ impl Asked {
 /// The name of the action of a tool, and its qualified name. A name that could be a method, or that the
 /// standard does not allow, has the qualified name alone (R-MCP-008).
 pub fn tool_names(tool: &str) -> (Box<str>, Box<str>) {
-    let alias: Box<str> = format!("{PREFIX}tools/call:{tool}").into();
+    let alias: Box<str> = format!("{PREFIX}{CALL}:{tool}").into();
     if is_plain(tool) { (tool.into(), alias) } else { (alias.clone(), alias) }
 }
 
@@ -193,7 +195,7 @@ fn is_plain(tool: &str) -> bool {
 /// The name of the action, and its qualified name, of what is used by `method` and called `name`.
 pub fn names_of(method: &str, name: &str) -> (Box<str>, Box<str>) {
     match method {
-        "tools/call" => tool_names(name),
+        CALL => tool_names(name),
         "prompts/get" => (method.into(), format!("{PREFIX}{method}:{name}").into()),
         _ => (method.into(), format!("{PREFIX}{method}").into()),
     }

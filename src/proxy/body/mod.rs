@@ -4,6 +4,7 @@
 pub mod payload;
 pub mod request;
 pub mod response;
+pub mod rewrite;
 
 use std::future::Future;
 use std::pin::Pin;

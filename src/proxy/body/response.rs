@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::rewrite::Rewrite;
 use super::{Fault, Pause};
 use crate::model::reason::Reason;
 use crate::proxy::tether::Tether;
@@ -61,6 +62,8 @@ pub type Hook = Box<dyn FnOnce(Finish) + Send>;
 pub struct Forwarded {
     /// Taken away when the response ends, so that the connection is free (or cut) at that moment.
     upstream: Option<UpstreamBody>,
+    /// Whoever reads it as it passes.
+    rewrite: Option<Box<dyn Rewrite>>,
     idle: Duration,
     deadline: Option<Instant>,
     tether: Option<Box<Tether>>,
@@ -71,10 +74,11 @@ pub struct Forwarded {
 }
 
 impl ResponseBody {
-    /// Passes `upstream` on. A pause longer than `idle` cuts it, `deadline` cuts it, a revocation cuts
+    /// Passes `upstream` on, as `rewrite` reads it. A pause longer than `idle` cuts it, `deadline` cuts it, a revocation cuts
     /// it by its `tether`, and `hook` is told the end. A response without a body has its end here: hyper never asks for it.
     pub fn forward(
         upstream: UpstreamBody,
+        rewrite: Option<Box<dyn Rewrite>>,
         idle: Duration,
         deadline: Option<Instant>,
         tether: Option<Box<Tether>>,
@@ -82,6 +86,7 @@ impl ResponseBody {
     ) -> Self {
         let mut forwarded = Box::new(Forwarded {
             upstream: Some(upstream),
+            rewrite,
             idle,
             deadline,
             tether,
@@ -106,17 +111,50 @@ impl Forwarded {
             return self.cut(Ending::Revoked(reason), Fault::Revoked);
         }
         match Pin::new(upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if self.rewrite.is_some() => {
+                self.rewritten(frame, cx, now)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 self.count(&frame, now);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_broken))) => self.cut(Ending::UpstreamFailed, Fault::Aborted),
-            Poll::Ready(None) => {
-                self.finish(Ending::Complete, false);
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => self.last(now),
             Poll::Pending => self.wait(cx),
         }
+    }
+
+    /// What goes on of a frame that is read as it passes. A server of messages has no trailers to say.
+    fn rewritten(
+        &mut self,
+        frame: Frame<Bytes>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.pause.disarm();
+        let (Ok(data), Some(rewrite)) = (frame.into_data(), &mut self.rewrite) else {
+            return self.last(now);
+        };
+        let data = rewrite.data(data);
+        if data.is_empty() {
+            return self.poll(cx);
+        }
+        let frame = Frame::data(data);
+        self.count(&frame, now);
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The end of the upstream's body, and what was held back until then.
+    fn last(&mut self, now: Instant) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let rest = self.rewrite.take().map(|mut rewrite| rewrite.end()).unwrap_or_default();
+        if rest.is_empty() {
+            self.finish(Ending::Complete, false);
+            return Poll::Ready(None);
+        }
+        let frame = Frame::data(rest);
+        self.count(&frame, now);
+        self.finish(Ending::Complete, false);
+        Poll::Ready(Some(Ok(frame)))
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
@@ -150,7 +188,8 @@ impl Forwarded {
 
     /// hyper does not poll a body that says it has ended, so the end is acted on when it is known.
     fn finish_if_ended(&mut self, trailers: bool) {
-        if trailers || self.upstream.as_ref().is_none_or(Body::is_end_stream) {
+        let has_ended = trailers || self.upstream.as_ref().is_none_or(Body::is_end_stream);
+        if has_ended && self.rewrite.is_none() {
             self.finish(Ending::Complete, trailers);
         }
     }
@@ -209,9 +248,11 @@ impl Body for ResponseBody {
             Self::Full(bytes) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
-            Self::Forwarded(forwarded) => {
-                forwarded.upstream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-            }
+            Self::Forwarded(forwarded) => match &forwarded.upstream {
+                None => SizeHint::with_exact(0),
+                Some(_) if forwarded.rewrite.is_some() => SizeHint::default(),
+                Some(upstream) => upstream.size_hint(),
+            },
         }
     }
 }

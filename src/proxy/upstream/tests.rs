@@ -150,7 +150,7 @@ async fn a_response_that_breaks_off_is_an_error_and_is_told_once() {
     let (told, endings) = mpsc::channel();
     let hook =
         Box::new(move |finish: crate::proxy::body::Finish| told.send(finish.ending).unwrap());
-    let body = ResponseBody::forward(body, Duration::from_secs(1), None, None, hook);
+    let body = ResponseBody::forward(body, None, Duration::from_secs(1), None, None, hook);
     assert!(body.collect().await.is_err());
     assert_eq!(endings.iter().collect::<Vec<_>>(), [Ending::UpstreamFailed]);
 }

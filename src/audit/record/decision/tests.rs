@@ -93,11 +93,13 @@ fn decision<'a>(any: &'a str, tag: &'a Tag, token: &'a Written) -> Decision<'a> 
         exceeded: None,
         policies: &[],
         operation: Some(Operation {
-            protocol: any,
+            protocol: "x",
             action: any,
             method: any,
             name: Some(any),
             path: any,
+            session: Some(tag),
+            rebound: true,
         }),
         http: Http {
             method: any,
@@ -135,7 +137,7 @@ fn a_decision_has_the_members_of_the_specification_in_their_order() {
             r#""proof":{{"dpop":{{"key":"0202020202020202","use":"04040404040404040404040404040404","until":1790000060}},"#,
             r#""wpt":{{"key":"0303030303030303"}},"mtls":{{"key":"0101010101010101"}}}},"scope":"x","#,
             r#""grant":{{"entry":2,"how":"x"}},"#,
-            r#""op":{{"protocol":"x","action":"x","method":"x","name":"x","path":"x"}},"#,
+            r#""op":{{"protocol":"x","action":"x","method":"x","name":"x","path":"x","session":"h1:W9zBRr9gdU5qBCQmCJV1xw","rebound":true}},"#,
             r#""http":{{"method":"x","path":"x","host":"x","query":"h1:W9zBRr9gdU5qBCQmCJV1xw","body_sha256":"{}"}},"#,
             r#""client":{{"address":"10.1.2.123","port":53252}},"upstream":"x","us":41"#
         ),

@@ -1,0 +1,87 @@
+//! A call among the sessions of an MCP server: whose session it names, and what it may do there
+//! (`mcp-a2a.md` §5).
+
+use http::HeaderMap;
+
+use crate::decide::call::Call;
+use crate::facts::sessions::{Owner, Place, Sessions, Standing};
+use crate::model::reason::{Denial, Reason};
+use crate::model::time::Timestamp;
+use crate::operation::mcp::Server;
+use crate::operation::mcp::agreement::{self, SESSION};
+use crate::operation::mcp::asked::Asked;
+use crate::operation::mcp::message::Kind;
+use crate::operation::mcp::version::Version;
+
+/// Where and whose a call is.
+#[derive(Debug)]
+pub struct Visit {
+    /// The session that it names.
+    pub place: Place,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether nothing was known of the session, so that it becomes the caller's.
+    pub is_rebound: bool,
+}
+
+impl Visit {
+    /// Where a call with `headers` goes. A header that stands twice is refused.
+    pub fn of(
+        server: &Server,
+        call: &Call<'_>,
+        headers: &HeaderMap,
+        owner: Owner,
+    ) -> Result<Self, Denial> {
+        let session = agreement::single(headers, SESSION)?.filter(|_| server.has_sessions());
+        let place =
+            Place { resource: call.resource().id.clone(), session: session.map(Into::into) };
+        Ok(Self { place, owner, is_rebound: false })
+    }
+
+    /// What is known of the session, where one is named.
+    pub fn standing(&self, sessions: &Sessions, now: Timestamp) -> Option<Standing> {
+        self.place.session.as_ref()?;
+        Some(sessions.look(&self.place, self.owner, now))
+    }
+
+    /// Refuses what is another's session, and an answer to what nobody asked. Both read alike to whoever
+    /// guesses: a session that is not known, and one that is another's.
+    pub fn checked(
+        mut self,
+        server: &Server,
+        call: &Call<'_>,
+        standing: Option<Standing>,
+        sessions: &Sessions,
+        now: Timestamp,
+    ) -> Result<Self, Denial> {
+        let asked = call.asked();
+        if asked.is_some_and(|asked| asked.version >= Version::V2026_07_28) {
+            // There are none: what is named so says nothing.
+            self.place.session = None;
+            return Ok(self);
+        }
+        match standing {
+            Some(Standing::Foreign) => return Err(Denial::about(Reason::SessionUnknown, SESSION)),
+            Some(Standing::Unknown) if !server.rebinds => {
+                return Err(Denial::about(Reason::SessionUnknown, SESSION));
+            }
+            Some(Standing::Unknown) => self.is_rebound = true,
+            Some(Standing::Own(_)) | None => {}
+        }
+        let answers = asked.and_then(answered);
+        if let Some(id) = answers
+            && !sessions.was_asked(&self.place, self.owner, id, now)
+        {
+            return Err(Denial::about(Reason::ResponseUnsolicited, "id"));
+        }
+        Ok(self)
+    }
+}
+
+/// What a response answers.
+const fn answered(asked: &Asked) -> Option<&crate::operation::mcp::message::Id> {
+    match &asked.kind {
+        Kind::Response(id) => Some(id),
+        Kind::Notification | Kind::Request(_) => None,
+    }
+}
