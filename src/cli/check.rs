@@ -66,6 +66,7 @@ fn as_json(config: &Config, warnings: &[String]) -> String {
             let actions: Vec<_> = resource.operations.iter().map(action).collect();
             json!({
                 "id": resource.id, "operations": resource.operations.len(), "mode": mode(resource),
+                "protocol": if resource.mcp.is_some() { "mcp" } else { "http" },
                 "actions": actions,
                 "upstream": config.upstreams.get(resource.upstream).map(|upstream| &upstream.name),
             })
@@ -112,8 +113,16 @@ fn describe(config: &Config, resource: &Resource) -> String {
         }
         None => String::new(),
     };
+    let what = match &resource.mcp {
+        Some(server) => {
+            let spoken: Vec<_> = server.versions.iter().map(|version| version.name()).collect();
+            let rules = server.tools.len();
+            format!("MCP server ({}), {rules} rules for tools", spoken.join(", "))
+        }
+        None => format!("{operations} operations{from}"),
+    };
     let mode = mode(resource);
-    format!("{}: {operations} operations{from}, {by}, {mode}, to `{upstream}`", resource.id)
+    format!("{}: {what}, {by}, {mode}, to `{upstream}`", resource.id)
 }
 
 const fn mode(resource: &Resource) -> &'static str {

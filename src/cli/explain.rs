@@ -401,9 +401,11 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         ),
         Check::Revocation => format!("the token: its {about} is revoked (`opgate revoke list`)"),
         Check::Workload => format!("the workload that presents the token ({about})"),
-        Check::Body => body_to_change(denial),
+        Check::Body => body_to_change(denial, call),
         Check::Overlay => {
-            "`[[resource.deny]]` of the configuration; no token can change it".to_owned()
+            let is_tool = call.and_then(Call::asked).is_some();
+            let rule = if is_tool { "tool" } else { "deny" };
+            format!("`[[resource.{rule}]]` of the configuration; no token can change it")
         }
         Check::Scope => scope_to_change(judged, config),
         Check::Authentication => authentication_to_change(call),
@@ -461,15 +463,27 @@ fn trust_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> 
     }
 }
 
-fn body_to_change(denial: Denial) -> String {
+fn body_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
+    let is_message = call.is_some_and(|call| call.resource().mcp.is_some());
     let about = denial.about.unwrap_or_default();
     match denial.reason {
         Reason::ArgumentsInvalid if about == "ambiguous" => {
             "the argument that has two values: in the path, the query or the body".to_owned()
         }
+        Reason::ArgumentsInvalid if is_message => {
+            format!("`{about}` of the message: it is missing, or not what the method takes")
+        }
         Reason::ArgumentsInvalid => {
             format!("the argument: it breaks `{about}` of the document in `openapi`")
         }
+        Reason::MessageInvalid => format!("the body: it is not one JSON-RPC message ({about})"),
+        Reason::OperationUnknown => "the method: it is not known in this revision".to_owned(),
+        Reason::VersionUnsupported => {
+            format!("`{about}`, or `mcp.versions` of the resource: this revision is not spoken")
+        }
+        Reason::HeaderMismatch => format!("header `{about}`: the message does not say the same"),
+        Reason::SessionUnknown => "header `mcp-session-id`: the session is not known".to_owned(),
+        Reason::ResponseUnsolicited => "nothing: the server did not ask this".to_owned(),
         Reason::BodyMalformed => format!("the body: it is not strict JSON ({about})"),
         Reason::BodyTypeRefused => {
             format!("header `{about}`: what is judged must be JSON, in no content encoding")

@@ -11,6 +11,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+mod mcp;
+
 use crate::support::gate::{ISSUER, SHOP};
 use crate::support::issuer::now;
 use crate::support::proof::hash;

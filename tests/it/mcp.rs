@@ -8,7 +8,7 @@ mod sessions;
 
 use crate::support::challenge::Challenge;
 use crate::support::client::Response;
-use crate::support::{Echo, Gate, Setup, Token, request};
+use crate::support::{Echo, Gate, Setup, Token, opgate, request};
 
 const CURRENT: (&str, &str) = ("MCP-Protocol-Version", "2025-11-25");
 const STATELESS: (&str, &str) = ("MCP-Protocol-Version", "2026-07-28");
@@ -525,4 +525,57 @@ fn mcp_018_requests_without_a_message_are_those_of_sessions() {
     }
     assert_eq!(gate.get("/shop/other", &token).status, 404);
     echo.assert_untouched("no sessions");
+}
+
+#[test]
+fn explain_speaks_of_the_tool_and_of_what_is_wrong_with_the_message() {
+    let echo = Echo::start();
+    let gate = server(&echo, "").start();
+    let token = at_most_50(&gate);
+    let directory = gate.setup.dir.path();
+    let explain = |body: &str, version: &str| {
+        gate.setup.write("body.json", body);
+        let header = format!("MCP-Protocol-Version: {version}");
+        let arguments = [
+            "explain",
+            "-c",
+            "opgate.toml",
+            "--token",
+            &token,
+            "--request",
+            "POST /shop",
+            "--body",
+            "body.json",
+            "--header",
+            &header,
+        ];
+        opgate(directory, &arguments)
+    };
+    let (code, told) = explain(&tool("create_order", &json!({"amount": 50})), "2025-11-25");
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = explain(&tool("create_order", &json!({"amount": 51})), "2025-11-25");
+    assert_eq!(code, Some(1));
+    assert!(told.contains("create_order of https://tools.test/shop"), "{told}");
+    assert!(told.contains("to change: the arguments of the call"), "{told}");
+    let (_, told) = explain(&tool("refund", &json!({})), "2025-11-25");
+    assert!(
+        told.contains(
+            r#"it would need {"type":"agent_operation","operations":[{"action":"refund"}]}"#
+        ),
+        "{told}"
+    );
+    for (body, version, change) in [
+        (tool("", &json!({})), "2025-11-25", "`name` of the message"),
+        (tool("t", &json!({})), "2025-01-01", "this revision is not spoken"),
+        (message("tools/eat", &json!({})), "2025-11-25", "the method: it is not known"),
+        ("[]".to_owned(), "2025-11-25", "it is not one JSON-RPC message (batch)"),
+    ] {
+        let (code, told) = explain(&body, version);
+        assert_eq!(code, Some(1));
+        assert!(told.contains(change), "{told}");
+    }
+    let (code, told) = opgate(directory, &["check", "-c", "opgate.toml"]);
+    assert_eq!(code, Some(0), "{told}");
+    let said = "MCP server (2025-06-18, 2025-11-25, 2026-07-28), 0 rules for tools, by grant, enforced, to `shop`";
+    assert!(told.contains(said), "{told}");
 }
