@@ -8,3 +8,4 @@ pub mod outline;
 pub mod proof;
 pub mod record;
 pub mod tag;
+pub mod tally;

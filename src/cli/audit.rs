@@ -6,6 +6,7 @@ pub mod prove;
 pub mod refused;
 pub mod search;
 pub mod show;
+pub mod stats;
 pub mod verify;
 
 use std::io;
@@ -65,6 +66,15 @@ through, newest first, until there is enough.")]
     #[command(after_help = "Example:
   opgate audit show 019ab0c4 --audit audit    the beginning of a decision id, or a seq, is enough")]
     Show(show::ShowArgs),
+    /// What the log comes to: how many calls, when, how long, by whom and what
+    #[command(after_help = "Examples:
+  opgate audit stats --since 24h                          an overview: decisions, reasons, resources, operations, agents
+  opgate audit stats --decision deny --by reason          why calls are refused, and when
+  opgate audit stats --agent shop-01 --by operation --by policy
+
+Refusals that came in a flood and were counted together are counted as many as they were. Times are from the decision to the end
+of a call, told at most a thirty-second too long.")]
+    Stats(stats::StatsArgs),
     /// What stands in the log for a person, or for an agent or client whose id is hashed
     #[command(after_help = "Example:
   grep -F \"$(opgate audit tag alice)\" audit/seg/*.jsonl    the records of what alice's agents did, as `search --user` finds them")]
@@ -140,6 +150,7 @@ pub fn run(command: &AuditCommand) -> anyhow::Result<Outcome> {
         AuditCommand::Refused(args) => refused::run(args),
         AuditCommand::Search(args) => search::run(args),
         AuditCommand::Show(args) => show::run(args),
+        AuditCommand::Stats(args) => stats::run(args),
         AuditCommand::Tag(args) => tag(args),
         AuditCommand::Tail(args) => tail(args),
         AuditCommand::Verify(args) => verify::run(args),

@@ -12,6 +12,7 @@ pub mod recovery;
 pub mod sealer;
 pub mod sealing;
 pub mod search;
+mod seek;
 pub mod segment;
 pub mod stamp;
 pub mod tag_key;

@@ -9,7 +9,6 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, io};
@@ -17,10 +16,14 @@ use std::{fmt, io};
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr_iter, memrchr};
 
+use super::recovery::timestamp;
+use super::seek;
+use super::seek::{begin_of_line, length, line_from, read_at};
 use super::segment::{self, Place};
 use crate::audit::filter::Filter;
 use crate::audit::line::MAX_LINE;
 use crate::audit::outline::Outline;
+use crate::model::time::Timestamp;
 
 /// How many stretches are looked through at one time.
 const AT_ONCE: usize = 2;
@@ -30,6 +33,8 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 /// So much is in memory of a stretch: little enough for a cache of the processor.
 const BLOCK: usize = 512 * 1024;
 const _: () = assert!(MAX_LINE < BLOCK / 2, "a block holds the longest line");
+/// What stands in the line of every outcome.
+const OUTCOME: &str = r#""type":"outcome""#;
 /// The length of the time of a record.
 const TS: usize = 27;
 
@@ -74,6 +79,19 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// The calls that `filter` wants, and every outcome, whose decision may be one of them.
+    pub fn of_calls(filter: &'a Filter) -> Self {
+        let mut query = Self::of(filter);
+        if !query.needles.is_empty() {
+            query.needles.push(Finder::new(OUTCOME).into_owned());
+        }
+        let spans = |ts: &str| filter.spans(ts);
+        query.wants = Box::new(move |record, line| {
+            (record.kind == "outcome" && spans(&record.ts)) || filter.wants(record, line)
+        });
+        query
+    }
+
     fn spans(&self, ts: &str) -> bool {
         self.since.is_none_or(|since| ts >= since) && self.until.is_none_or(|until| ts < until)
     }
@@ -112,12 +130,49 @@ pub fn search(
 
 /// How many records of the log in `directory` are wanted.
 pub fn count(directory: &Path, query: &Query<'_>) -> io::Result<Seen> {
+    gather(directory, query, &|| (), &|(), _| {}, &mut |()| {})
+}
+
+/// Gives every record that is wanted to `take`, each stretch of the log to a part of its own that `new` makes, and
+/// the parts to `join` in the order of the log.
+pub fn gather<T: Send>(
+    directory: &Path,
+    query: &Query<'_>,
+    new: &(dyn Fn() -> T + Sync),
+    take: &(dyn Fn(&mut T, &Outline<'_>) + Sync),
+    join: &mut dyn FnMut(T),
+) -> io::Result<Seen> {
     let mut stretches = Stretches::of(directory, query, Order::Oldest)?;
     let mut seen = Seen::default();
-    while let Some(found) = stretches.look(query, 0)? {
-        seen.add(&found);
+    while let Some(parts) = stretches.look(query, &|_| Part { value: new(), take })? {
+        for (part, of_part) in parts {
+            seen.add(of_part);
+            join(part.value);
+        }
     }
     Ok(seen)
+}
+
+/// The times of the first and the last record of the log in `directory`; none where there are no records.
+pub fn span(directory: &Path) -> io::Result<Option<(Timestamp, Timestamp)>> {
+    let places = segment::list(directory)?;
+    let (mut first, mut last) = (None, None);
+    for place in &places {
+        if first.is_none() {
+            first = line_from(&File::open(&place.path)?, 0)?.and_then(|line| written_at(&line));
+        }
+    }
+    for place in places.iter().rev() {
+        if last.is_none() {
+            let line = segment::last_line(&place.path)?;
+            last = line.and_then(|(_, line, _)| written_at(&line));
+        }
+    }
+    Ok(first.zip(last))
+}
+
+fn written_at(line: &[u8]) -> Option<Timestamp> {
+    timestamp(&time(line)?)
 }
 
 /// The first record behind the one at `offset` of the segment `file` that is wanted.
@@ -151,12 +206,16 @@ fn through(
 ) -> io::Result<Seen> {
     let (mut seen, mut left) = (Seen::default(), most);
     while left > 0 {
-        let Some(found) = stretches.look(query, left)? else { break };
-        seen.add(&found);
-        for hit in found.into_iter().flat_map(|one| one.hits).take(left) {
-            left -= 1;
-            if give(hit)?.is_break() {
-                return Ok(seen);
+        let order = stretches.order;
+        let hits = |stretch: &Stretch| Hits::new(stretch, order, left);
+        let Some(found) = stretches.look(query, &hits)? else { break };
+        for (hits, of_part) in found {
+            seen.add(of_part);
+            for hit in hits.sorted().take(left) {
+                left -= 1;
+                if give(hit)?.is_break() {
+                    return Ok(seen);
+                }
             }
         }
     }
@@ -164,11 +223,9 @@ fn through(
 }
 
 impl Seen {
-    fn add(&mut self, found: &[Found]) {
-        for one in found {
-            self.hits = self.hits.saturating_add(one.seen.hits);
-            self.bad = self.bad.saturating_add(one.seen.bad);
-        }
+    fn add(&mut self, other: Self) {
+        self.hits = self.hits.saturating_add(other.hits);
+        self.bad = self.bad.saturating_add(other.bad);
     }
 }
 
@@ -180,7 +237,7 @@ pub fn at_seq(directory: &Path, seq: u64) -> io::Result<Option<Hit>> {
     let file = File::open(&place.path)?;
     let end = file.metadata()?.len();
     let is_there = |line: &[u8]| Some(Outline::read(line)?.seq >= seq);
-    if let Some(offset) = first(&file, end, &is_there)?
+    if let Some(offset) = seek::first(&file, end, &is_there)?
         && let Some(line) = line_from(&file, offset)?
         && Outline::read(&line).is_some_and(|record| record.seq == seq)
         && let Ok(line) = String::from_utf8(line)
@@ -205,11 +262,61 @@ struct Stretch {
     to: u64,
 }
 
-/// What was found in a stretch, in the order that was asked for.
-#[derive(Debug, Default)]
-struct Found {
-    hits: VecDeque<Hit>,
-    seen: Seen,
+/// What becomes of the records of a stretch that are wanted.
+trait Sink: Send {
+    fn take(&mut self, offset: u64, record: &Outline<'_>, line: &str);
+
+    /// Whether the rest of the stretch need not be looked at.
+    fn has_enough(&self) -> bool {
+        false
+    }
+}
+
+/// The lines themselves, at most `most` of them: the last, or the first, as the order says.
+struct Hits {
+    file: Arc<Path>,
+    order: Order,
+    most: usize,
+    lines: VecDeque<Hit>,
+}
+
+impl Hits {
+    fn new(stretch: &Stretch, order: Order, most: usize) -> Self {
+        Self { file: Arc::clone(&stretch.file), order, most, lines: VecDeque::new() }
+    }
+
+    /// In the order that is asked for.
+    fn sorted(mut self) -> impl Iterator<Item = Hit> {
+        if self.order == Order::Newest {
+            self.lines.make_contiguous().reverse();
+        }
+        self.lines.into_iter()
+    }
+}
+
+impl Sink for Hits {
+    fn take(&mut self, offset: u64, _: &Outline<'_>, line: &str) {
+        if self.lines.len() >= self.most {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(Hit { file: Arc::clone(&self.file), offset, line: line.into() });
+    }
+
+    fn has_enough(&self) -> bool {
+        self.order == Order::Oldest && self.lines.len() >= self.most
+    }
+}
+
+/// What somebody makes of them.
+struct Part<'a, T> {
+    value: T,
+    take: &'a (dyn Fn(&mut T, &Outline<'_>) + Sync),
+}
+
+impl<T: Send> Sink for Part<'_, T> {
+    fn take(&mut self, _: u64, record: &Outline<'_>, _: &str) {
+        (self.take)(&mut self.value, record);
+    }
 }
 
 /// The stretches of a log, in order.
@@ -230,23 +337,25 @@ impl<'a> Stretches<'a> {
         Ok(Self { places, begin: 0, current: None, length: SHORTEST, order, query })
     }
 
-    /// Looks through the next stretches at one time; none where there is no further. Of each, at most `most`
-    /// hits are kept.
-    fn look(&mut self, query: &Query<'_>, most: usize) -> io::Result<Option<Vec<Found>>> {
+    /// Looks through the next stretches at one time; none where there is no further.
+    fn look<S: Sink>(
+        &mut self,
+        query: &Query<'_>,
+        sink: &(dyn Fn(&Stretch) -> S + Sync),
+    ) -> io::Result<Option<Vec<(S, Seen)>>> {
         let mut stretches = Vec::with_capacity(AT_ONCE);
         while stretches.len() < AT_ONCE
             && let Some(stretch) = self.advance()?
         {
             stretches.push(stretch);
         }
-        let order = self.order;
         let Some((own, others)) = stretches.split_first() else { return Ok(None) };
         std::thread::scope(|scope| {
             let others: Vec<_> = others
                 .iter()
-                .map(|stretch| scope.spawn(move || stretch.look(query, order, most)))
+                .map(|stretch| scope.spawn(move || stretch.look(query, sink(stretch))))
                 .collect();
-            let mut found = vec![own.look(query, order, most)?];
+            let mut found = vec![own.look(query, sink(own))?];
             for other in others {
                 let ended = || io::Error::other("a thread that looked through the log ended early");
                 found.push(other.join().map_err(|_panic| ended())??);
@@ -305,7 +414,7 @@ fn window(place: Place, query: &Query<'_>) -> io::Result<Option<Stretch>> {
         None => Ok(other),
         Some(bound) => {
             let is_there = |line: &[u8]| Some(*time(line)? >= *bound);
-            Ok::<_, io::Error>(self::first(&file, to, &is_there)?.unwrap_or(other))
+            Ok::<_, io::Error>(seek::first(&file, to, &is_there)?.unwrap_or(other))
         }
     };
     let from = match query.since {
@@ -334,87 +443,6 @@ fn quick_time(line: &[u8]) -> Option<&str> {
     (ts.get(TS) == Some(&b'"')).then(|| str::from_utf8(ts.get(..TS)?).ok()).flatten()
 }
 
-/// The offset of the first line of which `is_there` says so, where it does of every line behind it; `None` where
-/// there is none, or where a line is none that can be asked.
-fn first(
-    file: &File,
-    end: u64,
-    is_there: &dyn Fn(&[u8]) -> Option<bool>,
-) -> io::Result<Option<u64>> {
-    // It is not so of the lines that begin before `low`, and it is of those from `high` on.
-    let (mut low, mut high, mut found) = (0, end, None);
-    while low < high {
-        let middle = low.midpoint(high);
-        let at = begin_of_line(file, middle, high)?;
-        // What has no line end is being written, and no line yet.
-        let line = at.map(|at| line_from(file, at)).transpose()?.flatten();
-        let (Some(at), Some(line)) = (at, line) else {
-            high = middle;
-            continue;
-        };
-        match is_there(&line) {
-            None => return Ok(None),
-            Some(true) => (high, found) = (middle, Some(at)),
-            Some(false) => low = at.saturating_add(length(&line)).saturating_add(1),
-        }
-    }
-    Ok(found)
-}
-
-/// Where the first line at or behind `from` begins, before `end`.
-fn begin_of_line(file: &File, from: u64, end: u64) -> io::Result<Option<u64>> {
-    let mut at = from.saturating_sub(1);
-    let mut bytes = vec![0; MAX_LINE];
-    // The file begins with a line.
-    while from > 0 && at < end {
-        let read = read_at(file, &mut bytes, at)?;
-        let read = bytes.get(..read).unwrap_or_default();
-        if let Some(newline) = memchr(b'\n', read) {
-            let begin = at.saturating_add(u64::try_from(newline).unwrap_or(u64::MAX)) + 1;
-            return Ok((begin < end).then_some(begin));
-        }
-        if read.is_empty() {
-            return Ok(None);
-        }
-        at = at.saturating_add(length(read));
-    }
-    Ok((from == 0 && end > 0).then_some(0))
-}
-
-/// The line that begins at `offset`, without its line end, or as much of it as shows that it is too long; `None`
-/// where the line end is not there yet.
-fn line_from(file: &File, offset: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = vec![0; MAX_LINE + 1];
-    let read = read_at(file, &mut bytes, offset)?;
-    let is_cut = read < bytes.len();
-    bytes.truncate(read);
-    match memchr(b'\n', &bytes) {
-        Some(end) => bytes.truncate(end),
-        None if is_cut => return Ok(None),
-        None => {}
-    }
-    Ok(Some(bytes))
-}
-
-/// Reads until `bytes` are full or the file ends.
-fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-        match file.read_at(rest, at) {
-            Ok(0) => break,
-            Ok(read) => filled = filled.saturating_add(read),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
-fn length(bytes: &[u8]) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
-}
-
 impl Stretch {
     /// Takes so much of it from the end at which one begins.
     fn take(&mut self, length: u64, order: Order) -> Self {
@@ -432,10 +460,10 @@ impl Stretch {
         taken
     }
 
-    /// What is wanted of it, at most `most` records: the last of them, or the first, as the order says.
-    fn look(&self, query: &Query<'_>, order: Order, most: usize) -> io::Result<Found> {
+    /// Gives what is wanted of it to `sink`.
+    fn look<S: Sink>(&self, query: &Query<'_>, sink: S) -> io::Result<(S, Seen)> {
         let file = File::open(&self.file)?;
-        let mut look = Look { query, order, most, file: &self.file, found: Found::default() };
+        let mut look = Look { query, sink, seen: Seen::default() };
         let mut buffer = vec![0; BLOCK];
         let mut at = begin_of_line(&file, self.from, self.to)?;
         while let Some(begin) = at.filter(|at| *at < self.to) {
@@ -446,7 +474,7 @@ impl Stretch {
                 if read < BLOCK {
                     break;
                 }
-                look.found.seen.bad = look.found.seen.bad.saturating_add(1);
+                look.seen.bad = look.seen.bad.saturating_add(1);
                 at = begin_of_line(&file, begin.saturating_add(length(block)), self.to)?;
                 continue;
             };
@@ -457,32 +485,23 @@ impl Stretch {
             let end = cut.map_or(end, |cut| last.saturating_add(cut));
             let lines = block.get(..=end).unwrap_or_default();
             look.block(begin, lines);
-            if look.has_enough() {
+            if look.sink.has_enough() {
                 break;
             }
             at = Some(begin.saturating_add(length(lines)));
         }
-        if order == Order::Newest {
-            look.found.hits.make_contiguous().reverse();
-        }
-        Ok(look.found)
+        Ok((look.sink, look.seen))
     }
 }
 
 /// A look through the blocks of one stretch.
-struct Look<'a> {
+struct Look<'a, S> {
     query: &'a Query<'a>,
-    order: Order,
-    most: usize,
-    file: &'a Arc<Path>,
-    found: Found,
+    sink: S,
+    seen: Seen,
 }
 
-impl Look<'_> {
-    fn has_enough(&self) -> bool {
-        self.order == Order::Oldest && self.most > 0 && self.found.hits.len() >= self.most
-    }
-
+impl<S: Sink> Look<'_, S> {
     /// Looks through whole lines, the first of which begins at `offset` of the file.
     fn block(&mut self, offset: u64, lines: &[u8]) {
         let query = self.query;
@@ -511,25 +530,18 @@ impl Look<'_> {
     }
 
     fn line(&mut self, offset: u64, begin: usize, line: &[u8]) {
-        if self.has_enough() || quick_time(line).is_some_and(|ts| !self.query.spans(ts)) {
+        if self.sink.has_enough() || quick_time(line).is_some_and(|ts| !self.query.spans(ts)) {
             return;
         }
         let record = (line.len() <= MAX_LINE).then(|| Outline::read(line)).flatten();
         let (Some(record), Ok(text)) = (record, str::from_utf8(line)) else {
-            self.found.seen.bad = self.found.seen.bad.saturating_add(1);
+            self.seen.bad = self.seen.bad.saturating_add(1);
             return;
         };
-        if !(self.query.wants)(&record, text) {
-            return;
-        }
-        self.found.seen.hits = self.found.seen.hits.saturating_add(1);
-        if self.most > 0 {
+        if (self.query.wants)(&record, text) {
+            self.seen.hits = self.seen.hits.saturating_add(1);
             let offset = offset.saturating_add(u64::try_from(begin).unwrap_or(u64::MAX));
-            let hit = Hit { file: Arc::clone(self.file), offset, line: text.into() };
-            self.found.hits.push_back(hit);
-        }
-        if self.found.hits.len() > self.most {
-            self.found.hits.pop_front();
+            self.sink.take(offset, &record, text);
         }
     }
 }

@@ -123,3 +123,30 @@ fn the_same_filter_bounds_what_is_exported_and_followed() {
     follower.kill().unwrap();
     follower.wait().unwrap();
 }
+
+#[test]
+fn the_log_is_counted_by_who_and_what_with_the_same_filter() {
+    let echo = Echo::start();
+    let mut gate = reviewed(&echo);
+    gate.signal("TERM");
+    gate.ended();
+    let directory = gate.setup.dir.path();
+    let stats = |more: &[&str]| opgate(directory, &[&["audit", "stats"], more].concat());
+    let (code, told) = stats(&["--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["calls"], &told["allowed"]), (Some(0), &json!(4), &json!(2)));
+    assert_eq!(told["took_us"]["calls"], 2);
+    let agents = &told["by"]["agent"]["values"];
+    assert_eq!((&agents[0]["value"], &agents[0]["count"]), (&json!("shop-01"), &json!(2)));
+    let (_, told) = stats(&["--json", "--user", "alice", "--by", "operation", "--by", "reason"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["calls"], &told["took_us"]["calls"]), (&json!(2), &json!(1)));
+    assert_eq!(told["by"].as_object().unwrap().keys().collect::<Vec<_>>(), ["action", "reason"]);
+    let (code, told) = stats(&["--decision", "deny", "--by", "reason"]);
+    assert!(code == Some(0) && told.contains("50.0 %") && told.contains("no_applicable_grant"));
+    assert!(told.starts_with("2 calls; bars of 1 s from ") && !told.contains('\u{1b}'), "{told}");
+    let (code, told) = stats(&["--by", "colour"]);
+    assert!(code == Some(2) && told.contains("possible values: action, agent"), "{told}");
+    let (code, told) = stats(&["--reason", "nope"]);
+    assert!(code == Some(2) && told.contains("token_expired"), "{told}");
+}

@@ -1,7 +1,5 @@
 use std::fs;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::audit::filter::Reading;
 use crate::model::time::Timestamp;
@@ -109,28 +107,4 @@ fn what_is_no_record_is_counted_and_what_is_being_written_is_left_alone() {
     assert_eq!(seqs(directory.path(), &everything, Order::Newest, usize::MAX), [3, 2, 1, 0]);
     let empty = tempfile::tempdir().unwrap();
     assert_eq!(count(empty.path(), &Query::of(&everything)).unwrap(), Seen::default());
-}
-
-proptest! {
-    #[test]
-    fn a_line_is_found_by_halves_wherever_it_stands(
-        lengths in proptest::collection::vec(0_usize..200, 0..60), wanted in 0_usize..64,
-    ) {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("lines");
-        let lines: Vec<_> =
-            lines_of(&lengths);
-        fs::write(&path, lines.concat()).unwrap();
-        let file = File::open(&path).unwrap();
-        let end = file.metadata().unwrap().len();
-        let number = |line: &[u8]| str::from_utf8(line).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
-        let found = first(&file, end, &|line| Some(number(line) >= wanted)).unwrap();
-        let before: usize = lines.iter().take(wanted).map(String::len).sum();
-        let expected = (wanted < lines.len()).then(|| u64::try_from(before).unwrap());
-        prop_assert_eq!(found, expected);
-    }
-}
-
-fn lines_of(lengths: &[usize]) -> Vec<String> {
-    lengths.iter().enumerate().map(|(n, length)| format!("{n} {}\n", "x".repeat(*length))).collect()
 }
