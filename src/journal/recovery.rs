@@ -4,6 +4,8 @@
 //! Everything else that does not fit is damage, and damage is never repaired in place: the log is set
 //! aside whole, and a fresh one begins with a record that says so.
 
+mod brief;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,6 +20,7 @@ use crate::audit::line::{MAX_LINE, Members};
 use crate::audit::record::{Body as _, Gap};
 use crate::model::time::Timestamp;
 
+use self::brief::{Brief, Form};
 use super::sealer::SealError;
 use super::segment::{self, Lines, Place};
 use super::tree;
@@ -28,6 +31,9 @@ pub const MAX_WRITE: u64 = 1024 * 1024;
 
 /// The most calls without an outcome that are remembered, the oldest first.
 pub const MAX_OPEN: usize = 100_000;
+
+/// How many segments are read at one time.
+const AT_ONCE: usize = 2;
 
 /// A fresh log that is about to take the place of a damaged one.
 const FRESH: &str = "seg.new";
@@ -149,17 +155,22 @@ pub fn recover(directory: &Path) -> Result<Recovered, OpenError> {
     };
     check_chain(&places)?;
     let mut calls = Calls::default();
-    let scan = scan(current, true, &mut calls)?;
+    let scan = scan(current, &mut calls)?;
     cut(&current.path, &scan).map_err(OpenError::io(&current.path))?;
     let last = match scan.last {
         None => earlier.last().map(read_last).transpose()?,
         last => last,
     };
-    for place in earlier.iter().rev() {
+    // One segment too many may be read, which then says nothing.
+    for places in earlier.rchunks(AT_ONCE) {
         if calls.complete {
             break;
         }
-        self::scan(place, false, &mut calls)?;
+        for skimmed in skim_all(places) {
+            if !calls.complete {
+                calls.join(skimmed?);
+            }
+        }
     }
     let began = scan.began.map_or_else(|| made(&current.path), Ok);
     Ok(Recovered {
@@ -259,7 +270,7 @@ pub fn timestamp(text: &str) -> Option<Timestamp> {
 #[derive(Debug, Default)]
 struct Calls {
     open: BTreeMap<u64, Box<str>>,
-    /// Calls of segments not read yet that later segments close.
+    /// Calls of segments not read yet that this one, or a later one, closes.
     closed: HashSet<u64>,
     /// Outcomes written by an epoch for the one before it, since its `start`.
     interrupted: u64,
@@ -274,26 +285,52 @@ struct Calls {
 impl Calls {
     fn see(&mut self, entry: &Entry<'_>) {
         if entry.opens() {
-            if !self.closed.remove(&entry.seq) {
-                self.open.insert(entry.seq, entry.id.as_ref().into());
-            }
-            if self.open.len() > MAX_OPEN {
-                self.open.pop_last();
-            }
+            self.opened(entry.seq, &entry.id);
         } else if entry.kind == "outcome" {
             self.interrupted =
                 self.interrupted.saturating_add((entry.result == "interrupted").into());
-            if let Some(of) = entry.of
-                && self.open.remove(&of).is_none()
-                && self.closed.len() < MAX_OPEN
-            {
-                self.closed.insert(of);
+            if let Some(of) = entry.of {
+                self.ended(of);
             }
         } else if entry.kind == "start" {
             self.started = true;
             self.interrupted = 0;
             self.announced = entry.recovered.map_or(0, |recovered| recovered.interrupted);
         }
+    }
+
+    fn hear(&mut self, seq: u64, brief: Brief<'_>) {
+        match brief {
+            Brief::Closes(of) => self.ended(of),
+            Brief::Neither => {}
+            Brief::Opens(id) => self.opened(seq, id),
+        }
+    }
+
+    fn opened(&mut self, seq: u64, id: &str) {
+        if !self.closed.remove(&seq) {
+            self.open.insert(seq, id.into());
+        }
+        if self.open.len() > MAX_OPEN {
+            self.open.pop_last();
+        }
+    }
+
+    fn ended(&mut self, of: u64) {
+        if self.open.remove(&of).is_none() && self.closed.len() < MAX_OPEN {
+            self.closed.insert(of);
+        }
+    }
+
+    /// Adds what an earlier segment says, which was read by itself.
+    fn join(&mut self, earlier: Self) {
+        for (seq, id) in earlier.open {
+            self.opened(seq, &id);
+        }
+        for of in earlier.closed {
+            self.ended(of);
+        }
+        self.complete |= earlier.complete;
     }
 
     /// Ends a segment. When its last epoch began in it and died before it had closed the calls of the
@@ -321,9 +358,9 @@ struct Scan {
     last: Option<Last>,
 }
 
-/// Reads a whole segment and checks that it follows from its name line by line. Only the segment that
-/// was written last may end torn.
-fn scan(place: &Place, may_be_torn: bool, calls: &mut Calls) -> Result<Scan, OpenError> {
+/// Reads the segment that was written last and checks that it follows from its name line by line. Only it may
+/// end torn.
+fn scan(place: &Place, calls: &mut Calls) -> Result<Scan, OpenError> {
     let io = |source| OpenError::Io { path: place.path.clone(), source };
     let length = fs::metadata(&place.path).map_err(io)?.len();
     let mut lines = Lines::open(&place.path).map_err(io)?;
@@ -336,7 +373,7 @@ fn scan(place: &Place, may_be_torn: bool, calls: &mut Calls) -> Result<Scan, Ope
         // or holds a block that never came to the disk, was not acknowledged.
         let hole = length.saturating_sub(line.offset) <= MAX_WRITE
             && memchr::memchr(0, line.bytes).is_some();
-        if may_be_torn && (hole || (!line.ended && line.bytes.len() <= MAX_LINE)) {
+        if hole || (!line.ended && line.bytes.len() <= MAX_LINE) {
             scan.lines_cut = 1;
             break;
         }
@@ -364,6 +401,44 @@ fn scan(place: &Place, may_be_torn: bool, calls: &mut Calls) -> Result<Scan, Ope
     }
     calls.end_segment();
     Ok(scan)
+}
+
+/// Reads a segment that others follow, for the calls that are open, and checks that it follows from its name.
+/// What has the form that the writer gives it is not taken apart.
+fn skim(place: &Place) -> Result<Calls, OpenError> {
+    let mut calls = Calls::default();
+    let io = |source| OpenError::Io { path: place.path.clone(), source };
+    let mut lines = Lines::open(&place.path).map_err(io)?;
+    let (mut seq, mut epoch, mut form) = (place.first_seq, 0, None::<Form>);
+    while let Some(line) = lines.advance().map_err(io)? {
+        let known = form.as_ref().filter(|_| line.ended);
+        if let Some(brief) = known.and_then(|form| form.read(line.bytes, seq)) {
+            calls.hear(seq, brief);
+        } else {
+            let entry = follows(line.bytes, line.ended, seq, epoch)
+                .map_err(|what| corrupt(place, line.number, line.offset, what))?;
+            calls.see(&entry);
+            epoch = entry.ep;
+            form = Form::of(line.bytes, &entry);
+        }
+        seq = seq.saturating_add(1);
+    }
+    calls.end_segment();
+    Ok(calls)
+}
+
+/// What segments say that others follow, the last of them first. Each has a thread, since a start waits for it.
+fn skim_all(places: &[Place]) -> Vec<Result<Calls, OpenError>> {
+    std::thread::scope(|scope| {
+        let all: Vec<_> =
+            places.iter().rev().map(|place| (place, scope.spawn(|| skim(place)))).collect();
+        let ended = || io::Error::other("a thread that read the log ended early");
+        let told = all.into_iter().map(|(place, one)| {
+            let path = || place.path.clone();
+            one.join().unwrap_or_else(|_| Err(OpenError::Io { path: path(), source: ended() }))
+        });
+        told.collect()
+    })
 }
 
 fn follows(line: &[u8], ended: bool, next_seq: u64, epoch: u64) -> Result<Entry<'_>, &'static str> {

@@ -193,11 +193,13 @@ impl Reading {
             br#""refunded":true"#,
         ];
         let others = others.map(memmem::Finder::new);
+        let [batched, sync] = [br#""durability":"batched""#.as_slice(), br#""durability":"sync""#]
+            .map(memmem::Finder::new);
         let mut lines = Lines::open(&place.path)?;
         let mut is_first = true;
         while let Some(line) = lines.advance()? {
-            self.batched |= memmem::find(line.bytes, br#""durability":"batched""#).is_some();
-            self.sync |= memmem::find(line.bytes, br#""durability":"sync""#).is_some();
+            self.batched |= batched.find(line.bytes).is_some();
+            self.sync |= sync.find(line.bytes).is_some();
             let is_told = is_use.find(line.bytes).is_some()
                 || others.iter().any(|one| one.find(line.bytes).is_some());
             if is_first || is_told {

@@ -72,6 +72,27 @@ fn open_calls_are_found_through_all_segments_of_the_epoch() {
 }
 
 #[test]
+fn a_segment_that_others_follow_is_checked_line_by_line() {
+    let bodies = [start(0), allow("a"), allow("b"), allow("c")];
+    let whole = lines(0, 1, &bodies);
+    let after = |text: String| log(&[(0, text), (4, lines(4, 1, &[outcome(1, "success")]))]);
+    let open = recover(after(whole.clone()).path()).unwrap().open_calls;
+    assert_eq!(open.iter().map(|call| call.seq).collect::<Vec<_>>(), [2, 3]);
+    for (what, by, expected) in [
+        ("\"seq\":2", "\"seq\":7", "seq is not dense"),
+        ("\"id\":\"b\"", "\"id\":\"\u{0}\"", "not a record"),
+        (
+            "\"log\":\"gw\",\"ep\":1,\"type\":\"decision\",\"id\":\"b\"",
+            "\"log\":\"gw\",\"ep\":0,\"type\":\"decision\",\"id\":\"b\"",
+            "epoch goes back",
+        ),
+    ] {
+        let error = recover(after(whole.replacen(what, by, 1)).path()).unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn an_empty_last_segment_is_where_to_go_on() {
     let [first, second, _] = sample();
     let directory = log(&[first, second, (5, String::new())]);
