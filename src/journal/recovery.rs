@@ -21,7 +21,7 @@ use crate::audit::record::{Body as _, Gap};
 use crate::model::time::Timestamp;
 
 use self::brief::{Brief, Form};
-use super::sealer::SealError;
+use super::sealer::{CHECKPOINT, SealError};
 use super::segment::{self, Lines, Place};
 use super::tree;
 
@@ -161,8 +161,11 @@ pub fn recover(directory: &Path) -> Result<Recovered, OpenError> {
         None => earlier.last().map(read_last).transpose()?,
         last => last,
     };
+    let signed = signed(directory);
+    let others = places.iter().zip(places.iter().skip(1));
+    let others: Vec<_> = others.map(|(place, next)| (place, next.first_seq <= signed)).collect();
     // One segment too many may be read, which then says nothing.
-    for places in earlier.rchunks(AT_ONCE) {
+    for places in others.rchunks(AT_ONCE) {
         if calls.complete {
             break;
         }
@@ -403,16 +406,26 @@ fn scan(place: &Place, calls: &mut Calls) -> Result<Scan, OpenError> {
     Ok(scan)
 }
 
+/// How many records are signed, as the checkpoint says. Whether it is to be believed, the sealer asks before
+/// anything is served.
+fn signed(directory: &Path) -> u64 {
+    let note = fs::read_to_string(directory.join(tree::DIRECTORY).join(CHECKPOINT));
+    let size = |note: String| note.lines().nth(1)?.parse().ok();
+    note.ok().and_then(size).unwrap_or(0)
+}
+
 /// Reads a segment that others follow, for the calls that are open, and checks that it follows from its name.
-/// What has the form that the writer gives it is not taken apart.
-fn skim(place: &Place) -> Result<Calls, OpenError> {
+/// What has the form that the writer gives it is not taken apart; and where its hash is signed, not read
+/// further.
+fn skim(place: &Place, is_signed: bool) -> Result<Calls, OpenError> {
     let mut calls = Calls::default();
     let io = |source| OpenError::Io { path: place.path.clone(), source };
     let mut lines = Lines::open(&place.path).map_err(io)?;
     let (mut seq, mut epoch, mut form) = (place.first_seq, 0, None::<Form>);
     while let Some(line) = lines.advance().map_err(io)? {
         let known = form.as_ref().filter(|_| line.ended);
-        if let Some(brief) = known.and_then(|form| form.read(line.bytes, seq)) {
+        let brief = known.and_then(|form| form.read(line.bytes, seq));
+        if let Some(brief) = brief.filter(|_| is_signed || brief::is_json(line.bytes)) {
             calls.hear(seq, brief);
         } else {
             let entry = follows(line.bytes, line.ended, seq, epoch)
@@ -428,10 +441,10 @@ fn skim(place: &Place) -> Result<Calls, OpenError> {
 }
 
 /// What segments say that others follow, the last of them first. Each has a thread, since a start waits for it.
-fn skim_all(places: &[Place]) -> Vec<Result<Calls, OpenError>> {
+fn skim_all(places: &[(&Place, bool)]) -> Vec<Result<Calls, OpenError>> {
     std::thread::scope(|scope| {
-        let all: Vec<_> =
-            places.iter().rev().map(|place| (place, scope.spawn(|| skim(place)))).collect();
+        let skim = |(place, is_signed)| (place, scope.spawn(move || skim(place, is_signed)));
+        let all: Vec<_> = places.iter().rev().copied().map(skim).collect();
         let ended = || io::Error::other("a thread that read the log ended early");
         let told = all.into_iter().map(|(place, one)| {
             let path = || place.path.clone();

@@ -46,8 +46,11 @@ impl Form {
     /// What `line` says, which must be the record `seq`.
     pub(super) fn read<'a>(&self, line: &'a [u8], seq: u64) -> Option<Brief<'a>> {
         let rest = after_number(line, seq)?;
-        // Damage is found here also where nothing is asked.
-        serde_json::from_slice::<IgnoredAny>(line).ok()?;
+        // What never came to the disk has bytes that no text has.
+        let is_text = line.iter().copied().min() >= Some(b' ');
+        if !is_text || line.last() != Some(&b'}') {
+            return None;
+        }
         let rest = rest.get(TS..)?.strip_prefix(&*self.middle)?;
         if let Some(rest) = rest.strip_prefix(br#"outcome","of":"#) {
             let (of, rest) = number(rest)?;
@@ -66,6 +69,11 @@ impl Form {
         }
         verdict.starts_with(br#"deny""#).then_some(Brief::Neither)
     }
+}
+
+/// Whether a line is JSON, also where nothing is asked of it.
+pub(super) fn is_json(line: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
 /// What follows `,"ts":"` in a line that begins with the number `seq`.

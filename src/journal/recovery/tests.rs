@@ -81,6 +81,7 @@ fn a_segment_that_others_follow_is_checked_line_by_line() {
     for (what, by, expected) in [
         ("\"seq\":2", "\"seq\":7", "seq is not dense"),
         ("\"id\":\"b\"", "\"id\":\"\u{0}\"", "not a record"),
+        ("granted\"}\n{\"v\":1,\"seq\":3", "granted}\n{\"v\":1,\"seq\":3", "not a record"),
         (
             "\"log\":\"gw\",\"ep\":1,\"type\":\"decision\",\"id\":\"b\"",
             "\"log\":\"gw\",\"ep\":0,\"type\":\"decision\",\"id\":\"b\"",
@@ -89,6 +90,24 @@ fn a_segment_that_others_follow_is_checked_line_by_line() {
     ] {
         let error = recover(after(whole.replacen(what, by, 1)).path()).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn what_is_signed_is_left_to_whoever_verifies_it() {
+    let whole = lines(0, 1, &[start(0), allow("a"), allow("b"), allow("c")]);
+    for (what, by, signed, is_read) in [
+        ("\"granted\"}", "\"granted}", 4, true),
+        ("\"granted\"}", "\"granted}", 3, false),
+        ("\"granted\"}", "\"gran\u{0}ed\"}", 4, false),
+        ("\"seq\":2", "\"seq\":7", 4, false),
+    ] {
+        let last = (4, lines(4, 1, &[outcome(1, "success")]));
+        let directory = log(&[(0, whole.replacen(what, by, 2)), last]);
+        let tree = directory.path().join(tree::DIRECTORY);
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join(CHECKPOINT), format!("gw\n{signed}\nroot\n")).unwrap();
+        assert_eq!(recover(directory.path()).is_ok(), is_read, "{by} {signed}");
     }
 }
 
