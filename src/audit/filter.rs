@@ -23,7 +23,7 @@ const GRANTED: &str = "granted";
 const DECISIONS: &[&str] = &["allow", "deny", "would-deny"];
 /// The types of records.
 const TYPES: &[&str] =
-    &["aggregate", "config", "decision", "gap", "outcome", "revocation", "start", "stop"];
+    &["aggregate", "config", "decision", "gap", "outcome", "revocation", "start", "stop", "tool"];
 /// With more alternatives, looking for each is dearer than reading the records.
 const MOST_NEEDLES: usize = 8;
 /// The beginning of a keyed hash.

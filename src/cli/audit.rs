@@ -275,6 +275,12 @@ pub fn summary(record: &Record, paint: Paint) -> String {
             format!("{refused} {count} more from {}: {}", text(&["source"]), text(&["reason"]))
         }
         "revocation" => revocation(record, paint),
+        "tool" => {
+            let change = text(&["change"]);
+            let style = if change == "first" { Style::Good } else { Style::Bad };
+            let word = paint.paint(style, "TOOL  ");
+            format!("{word} {change} {} of {}", text(&["tool"]), text(&["resource"]))
+        }
         "gap" => {
             paint.paint(Style::Bad, &format!("GAP    records are missing: {}", text(&["why"])))
         }
@@ -315,11 +321,21 @@ fn decision(record: &Record, paint: Paint) -> String {
     let by = if agent.is_empty() { String::new() } else { format!(" by {agent}") };
     let why = if allowed { text(&["op", "action"]) } else { text(&["reason"]) };
     let id = text(&["id"]);
-    format!(
-        "{verdict} {:<6} {:<32} {why}{by}  {id}",
-        text(&["http", "method"]),
-        text(&["http", "path"])
-    )
+    let (method, what) = asked(record);
+    format!("{verdict} {method:<6} {what:<32} {why}{by}  {id}")
+}
+
+/// Method and path of a request; where what is asked for stands in a message, its protocol, and its method
+/// with what it names.
+pub(super) fn asked(record: &Record) -> (String, String) {
+    let text = |path: &[&str]| output::escaped(record.text(path));
+    let (method, name) = (text(&["op", "method"]), text(&["op", "name"]));
+    match record.text(&["op", "protocol"]) {
+        protocol @ ("a2a" | "mcp") if !method.is_empty() => {
+            (protocol.to_uppercase(), format!("{method} {name}").trim_end().to_owned())
+        }
+        _ => (text(&["http", "method"]), text(&["http", "path"])),
+    }
 }
 
 /// Microseconds as people read them.

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod revoke;
 pub mod serve;
 pub mod token;
+pub mod tools;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,6 +82,8 @@ The log level is taken from OPGATE_LOG: error, warn, info (default), debug."
     /// Make and read access tokens, for development and set-up
     #[command(subcommand)]
     Token(TokenCommand),
+    /// What MCP servers say of their tools, and what of it is approved
+    Tools(tools::ToolsArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,6 +183,7 @@ fn dispatch(command: Command) -> anyhow::Result<Outcome> {
         Command::Policy(PolicyCommand::Digest(args)) => policy::digest::run(&args),
         Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args),
         Command::Revoke(args) => revoke::run(&args),
+        Command::Tools(args) => tools::run(&args),
         Command::Serve { config, ready_file } => serve::run(&config, ready_file.as_deref()),
         Command::Token(TokenCommand::Inspect(args)) => token::inspect::inspect(&args),
         Command::Token(TokenCommand::Mint(args)) => token::mint_all(&args),

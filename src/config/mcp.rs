@@ -10,7 +10,7 @@ use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::operation::catalog::Entry;
 use crate::operation::mcp::version::Version;
-use crate::operation::mcp::{Name, Server, Tool};
+use crate::operation::mcp::{Definitions, Name, Server, Tool};
 
 /// Keys of method and path, which say nothing of an MCP server.
 const OF_HTTP: [&str; 6] = ["confirm", "deny", "openapi", "operation", "validate", "websocket"];
@@ -59,6 +59,11 @@ pub(super) fn server(
     Some(Arc::new(Server {
         versions: versions(&section, into),
         filters_lists: section.switch("filter_lists"),
+        definitions: match section.text_or_default("definitions").0 {
+            "ignore" => Definitions::Ignored,
+            "refuse" => Definitions::Refused,
+            _ => Definitions::Reported,
+        },
         rebinds: section.text_or_default("session_unknown").0 == "allow_rebind",
         origins: origins.into_iter().map(|(origin, _)| origin).collect(),
         tools,

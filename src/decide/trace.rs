@@ -215,7 +215,7 @@ impl Check {
             | Reason::ResponseUnsolicited
             | Reason::SessionUnknown
             | Reason::VersionUnsupported => Self::Body,
-            Reason::OverlayDenied => Self::Overlay,
+            Reason::DefinitionChanged | Reason::OverlayDenied => Self::Overlay,
             Reason::ScopeMissing => Self::Scope,
             Reason::AuthenticationInsufficient => Self::Authentication,
             // What fails in a grant, once every boundary has held, says so.

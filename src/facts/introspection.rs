@@ -60,6 +60,9 @@ pub enum SetUpError {
     /// The pinned policies cannot be read.
     #[error("the pinned policies cannot be read")]
     Pins(#[from] super::pins::PinsError),
+    /// What is known of tools cannot be read.
+    #[error("what MCP servers have said of their tools cannot be read")]
+    Tools(#[source] std::io::Error),
     /// The certificates cannot be used.
     #[error("the certificates cannot be used")]
     Tls(#[from] TlsError),

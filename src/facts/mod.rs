@@ -14,3 +14,4 @@ pub mod replay;
 pub mod revocation;
 pub mod sessions;
 pub mod store;
+pub mod tools;

@@ -18,6 +18,7 @@ use super::policies;
 use super::replay::{Fulfilled, Replay};
 use super::revocation::Revocations;
 use super::sessions::Sessions;
+use super::tools::{self, Tools};
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
 use crate::decide::call::Call;
@@ -65,6 +66,8 @@ pub struct Store {
     revocations: Arc<Revocations>,
     /// The used proofs, which outlive every configuration.
     replay: Arc<Replay>,
+    /// What MCP servers have said of their tools, which outlives every configuration.
+    tools: Arc<Tools>,
     /// The sessions of MCP servers, which outlive every configuration.
     sessions: Arc<Sessions>,
     /// What was used of caps, which outlives every configuration.
@@ -98,6 +101,11 @@ pub struct Settling<'a> {
 }
 
 impl Store {
+    /// What MCP servers have said of their tools.
+    pub const fn tools(&self) -> &Arc<Tools> {
+        &self.tools
+    }
+
     /// The sessions of MCP servers.
     pub const fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
@@ -135,6 +143,11 @@ impl Store {
             None => Arc::new(Pins::read(&config.policies.pins)?),
         };
         library.set_pins(pins.all());
+        let file = config.audit.directory.join(tools::FILE);
+        let tools = match previous.filter(|previous| previous.tools.path() == file) {
+            Some(previous) => Arc::clone(&previous.tools),
+            None => Arc::new(Tools::read(&file).map_err(SetUpError::Tools)?),
+        };
         Ok(Self {
             bindings,
             engines: Engines::new(Arc::clone(&library.compiled)),
@@ -149,6 +162,7 @@ impl Store {
             confirmed: ArcSwap::from_pointee(vec![None; sources.len()]),
             revocations: Arc::clone(revocations),
             replay: Arc::clone(replay),
+            tools,
             sessions: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.sessions)),
             ledger: Arc::clone(ledger),
             sources,
@@ -283,6 +297,7 @@ impl Store {
     /// Keeps nothing from here on: for whoever only asks.
     pub fn only_ask(&self) {
         self.pins.only_ask();
+        self.tools.only_ask();
     }
 
     fn take<T>(

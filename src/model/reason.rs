@@ -173,6 +173,8 @@ reasons! {
     BodyTimeout => "body_timeout",
     /// The body is larger than the resource allows (413).
     BodyTooLarge => "body_too_large",
+    /// The tool is not described as it was when it was approved, or could be taken for another (403).
+    DefinitionChanged => "definition_changed",
     /// A header that repeats what the message says does not agree with it (400).
     HeaderMismatch => "header_mismatch",
     /// The body is not one message of the protocol (400).
@@ -250,7 +252,11 @@ impl Reason {
     /// What a refusal for this reason is flagged with, where somebody should look at it at once: another
     /// text stands behind the name of a policy than the one that was consented to (`policy.md` §6.3).
     pub const fn alert(self) -> Option<&'static str> {
-        if matches!(self, Self::PolicyDigestMismatch) { Some(self.code()) } else { None }
+        if matches!(self, Self::DefinitionChanged | Self::PolicyDigestMismatch) {
+            Some(self.code())
+        } else {
+            None
+        }
     }
 
     /// Whether the refused caller had shown no valid token: such refusals are aggregated under a flood.
@@ -350,6 +356,7 @@ impl Reason {
             | Self::ConfirmationRequired
             | Self::FirstUseUnknown
             | Self::GrantUsedUp
+            | Self::DefinitionChanged
             | Self::HeaderMismatch
             | Self::MessageInvalid
             | Self::OperationUnknown

@@ -24,7 +24,7 @@ use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
 use super::jsonrpc::ReplyTo;
 use super::judge::{Arrival, Judgement, judge};
-use super::mcp::{Ear, Purpose};
+use super::mcp::{Ear, Purpose, Watch};
 use super::metadata;
 use super::reject::Rejection;
 use super::serving::Serving;
@@ -42,7 +42,8 @@ use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
-use crate::operation::mcp::asked::{Asked, Subject};
+use crate::operation::mcp::Definitions;
+use crate::operation::mcp::asked::{Asked, CALL, Subject};
 use crate::operation::mcp::listing::Listing;
 use crate::operation::mcp::version::Version;
 use crate::policy::algebra::LOCAL;
@@ -129,7 +130,7 @@ impl Handler for Gate {
             judgement.reservation.take(),
         );
         let tether = self.tether(&permit, &judgement, &serving, raised);
-        let ear = ear(&mut judgement, &serving, context.now).map(Box::new);
+        let ear = ear(&mut judgement, &serving, &self.0.journal, context.now).map(Box::new);
         let Some(mut course) = Course::of(&mut judgement, &serving) else { return Err(Abort) };
         course.nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         drop(judgement);
@@ -396,8 +397,13 @@ fn refuse(
 
 /// Whoever hears the answer to what is let through to an MCP server. A session that nothing was known of is
 /// the caller's from here on.
-fn ear(judgement: &mut Judgement<'_>, serving: &Arc<Serving>, now: Timestamp) -> Option<Ear> {
-    let Visit { place, owner, is_rebound } = judgement.visit.take()?;
+fn ear(
+    judgement: &mut Judgement<'_>,
+    serving: &Arc<Serving>,
+    journal: &Journal,
+    now: Timestamp,
+) -> Option<Ear> {
+    let Visit { place, owner, is_rebound, .. } = judgement.visit.take()?;
     let sessions = Arc::clone(serving.facts.sessions());
     if is_rebound {
         sessions.bind(&place, owner, None, now);
@@ -405,7 +411,7 @@ fn ear(judgement: &mut Judgement<'_>, serving: &Arc<Serving>, now: Timestamp) ->
     let call = judgement.call.as_ref()?;
     let purpose = match call.asked() {
         Some(asked) if asked.method == "initialize" => Purpose::Beginning,
-        Some(asked) => listing(asked, call, judgement.grant.as_ref(), serving, now)
+        Some(asked) => listing(asked, call, judgement.grant.as_ref(), serving, journal, now)
             .or_else(|| (asked.version < Version::V2026_07_28).then_some(Purpose::Questions))?,
         None => Purpose::Questions,
     };
@@ -418,6 +424,7 @@ fn listing(
     call: &Call<'_>,
     grant: Option<&Arc<Grant>>,
     serving: &Arc<Serving>,
+    journal: &Journal,
     now: Timestamp,
 ) -> Option<Purpose> {
     let (Subject::List(member, used_by), Some(id)) = (asked.subject, asked.request_id()) else {
@@ -425,15 +432,22 @@ fn listing(
     };
     // Where refusals are only observed, nothing is hidden either.
     let resource = call.resource();
-    let filters = resource.mcp.as_ref()?.filters_lists && !resource.observed;
-    let grant = Arc::clone(grant.filter(|_| filters)?);
+    let server = resource.mcp.as_ref()?;
+    let filters = server.filters_lists && !resource.observed;
+    let is_watched = used_by == CALL && server.definitions != Definitions::Ignored;
+    let watch = is_watched
+        .then(|| Watch { tools: Arc::clone(serving.facts.tools()), journal: journal.clone() });
+    let Some(grant) = grant.filter(|_| filters).map(Arc::clone) else {
+        let listing = Listing { id: id.clone(), member, ttl: 0 };
+        return Some(Purpose::Listing(listing, None, watch));
+    };
     let ttl = u64::try_from(grant.ends().since(now).as_millis()).unwrap_or(u64::MAX);
     let (serving, index) = (Arc::clone(serving), call.resource_index());
     let keeps = move |name: &str| {
         let resource = serving.snapshot.world.resources.get(index);
         resource.is_some_and(|resource| spoken::could_use(resource, &grant, used_by, name, now))
     };
-    Some(Purpose::Listing(Listing { id: id.clone(), member, ttl }, Box::new(keeps)))
+    Some(Purpose::Listing(Listing { id: id.clone(), member, ttl }, Some(Box::new(keeps)), watch))
 }
 
 /// What a refusal of a message answers: once its sender is admitted, that is what is refused.

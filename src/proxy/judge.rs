@@ -109,7 +109,9 @@ impl Judgement<'_> {
 
     /// What somebody should look at it for, in a word.
     pub fn alert(&self) -> Option<&'static str> {
-        self.fulfilled.alert.or_else(|| self.denial()?.reason.alert())
+        let changed = self.visit.as_ref().filter(|visit| visit.is_changed);
+        let changed = changed.map(|_| Reason::DefinitionChanged.code());
+        self.fulfilled.alert.or(changed).or_else(|| self.denial()?.reason.alert())
     }
 }
 
@@ -267,7 +269,8 @@ fn speak(
         (*reply_to, *stray) = (heard.asked.request_id().cloned(), heard.stray);
         call.speak(heard.asked);
     }
-    visit.checked(server, call, standing, facts.sessions(), now)
+    let visit = visit.checked(server, call, standing, facts.sessions(), now)?;
+    visit.held_against(facts.tools(), server, call)
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.

@@ -8,11 +8,15 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::body::rewrite::{self, Events, Rewrite};
+use crate::audit::record;
 use crate::facts::sessions::{Owner, Place, Sessions};
+use crate::facts::tools::{News, Tools};
+use crate::journal::writer::Journal;
 use crate::model::exact::Json;
 use crate::model::media;
 use crate::model::time::Timestamp;
 use crate::operation::mcp::agreement::SESSION;
+use crate::operation::mcp::definition::Definition;
 use crate::operation::mcp::listing::Listing;
 use crate::operation::mcp::message::{Kind, Message};
 use crate::operation::mcp::version::Version;
@@ -28,8 +32,9 @@ pub type Keeps = Box<dyn Fn(&str) -> bool + Send>;
 pub enum Purpose {
     /// It begins a session.
     Beginning,
-    /// It lists what there is.
-    Listing(Listing, Keeps),
+    /// It lists what there is. Perhaps not all of it may be seen, and perhaps somebody looks whether it is
+    /// what it was.
+    Listing(Listing, Option<Keeps>, Option<Watch>),
     /// The server may ask something in it.
     Questions,
 }
@@ -41,6 +46,48 @@ impl std::fmt::Debug for Purpose {
             Self::Listing(..) => "Listing",
             Self::Questions => "Questions",
         })
+    }
+}
+
+/// Whoever looks whether tools are what they were.
+#[derive(Debug)]
+pub struct Watch {
+    /// What is known of them.
+    pub tools: Arc<Tools>,
+    /// Where what is new of them is recorded.
+    pub journal: Journal,
+}
+
+impl Watch {
+    /// Remembers and records what is new about `tools`, which a server lists as those of `resource`.
+    fn see(&self, resource: &str, tools: &[Json]) {
+        let definitions = Definition::all(tools);
+        let (news, lines) = self.tools.see(resource, &definitions);
+        for (tool, news) in &news {
+            if *news != News::First {
+                let what = news.word();
+                tracing::warn!(resource, tool = &**tool, what, "a tool is not what was approved");
+            }
+            let known = self.tools.known(resource, tool).unwrap_or_default();
+            let record = record::Tool {
+                resource,
+                name: tool,
+                news: news.word(),
+                sha256: known.seen.as_ref().map(|seen| &seen.sha256),
+                approved: known.approved.as_ref().map(|approved| &approved.sha256),
+                resembles: known.resembles.as_deref(),
+            };
+            self.journal.note(now(), &record);
+        }
+        if !lines.is_empty() {
+            let tools = Arc::clone(&self.tools);
+            // The disk may take its time, and the answer must not wait for it.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = tools.keep(&lines) {
+                    tracing::error!(%error, "what is known of tools was not kept");
+                }
+            });
+        }
     }
 }
 
@@ -87,8 +134,9 @@ impl Ear {
     fn message(&self, text: &[u8]) -> Option<String> {
         match &self.purpose {
             Purpose::Beginning => self.began(text),
-            Purpose::Listing(listing, keeps) => {
-                if let Some(rewritten) = listing.rewrite(text, keeps) {
+            Purpose::Listing(listing, keeps, watch) => {
+                if let Some(rewritten) = self.listed(text, listing, keeps.as_ref(), watch.as_ref())
+                {
                     return Some(rewritten);
                 }
             }
@@ -96,6 +144,20 @@ impl Ear {
         }
         self.question(text);
         None
+    }
+
+    fn listed(
+        &self,
+        text: &[u8],
+        listing: &Listing,
+        keeps: Option<&Keeps>,
+        watch: Option<&Watch>,
+    ) -> Option<String> {
+        let answer = Json::parse(text).ok()?;
+        if let (Some(watch), Some(tools)) = (watch, listing.items(&answer)) {
+            watch.see(&self.place.resource, tools);
+        }
+        listing.rewrite(answer, keeps?)
     }
 
     /// What was negotiated stands in the result.
@@ -162,7 +224,7 @@ struct Streamed {
 
 impl Streamed {
     const fn changes(&self) -> bool {
-        matches!(self.ear.purpose, Purpose::Listing(..))
+        matches!(self.ear.purpose, Purpose::Listing(_, Some(_), _))
     }
 }
 

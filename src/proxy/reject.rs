@@ -300,6 +300,11 @@ pub const fn of(reason: Reason) -> Shape {
         }
         Reason::OverlayDenied => Shape { challenge: Error, ..NOT_AUTHORIZED },
         // No token cures these.
+        Reason::DefinitionChanged => Shape {
+            challenge: No,
+            description: "The tool is not described as it was when it was approved",
+            ..NOT_AUTHORIZED
+        },
         Reason::OperationUnknown => {
             Shape { challenge: No, description: "The method is not known here", ..NOT_AUTHORIZED }
         }

@@ -5,13 +5,14 @@ use http::HeaderMap;
 
 use crate::decide::call::Call;
 use crate::facts::sessions::{Owner, Place, Sessions, Standing};
+use crate::facts::tools::Tools;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
-use crate::operation::mcp::Server;
 use crate::operation::mcp::agreement::{self, SESSION};
 use crate::operation::mcp::asked::Asked;
 use crate::operation::mcp::message::Kind;
 use crate::operation::mcp::version::Version;
+use crate::operation::mcp::{Definitions, Server};
 
 /// Where and whose a call is.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Visit {
     pub owner: Owner,
     /// Whether nothing was known of the session, so that it becomes the caller's.
     pub is_rebound: bool,
+    /// Whether the tool that is called is not as it was when it was approved, where that is only reported.
+    pub is_changed: bool,
 }
 
 impl Visit {
@@ -35,7 +38,7 @@ impl Visit {
         let session = agreement::single(headers, SESSION)?.filter(|_| server.has_sessions());
         let place =
             Place { resource: call.resource().id.clone(), session: session.map(Into::into) };
-        Ok(Self { place, owner, is_rebound: false })
+        Ok(Self { place, owner, is_rebound: false, is_changed: false })
     }
 
     /// What is known of the session, where one is named.
@@ -73,6 +76,26 @@ impl Visit {
             && !sessions.was_asked(&self.place, self.owner, id, now)
         {
             return Err(Denial::about(Reason::ResponseUnsolicited, "id"));
+        }
+        Ok(self)
+    }
+
+    /// Holds the tool that is called against what its server has said of it: it may have become another since
+    /// somebody agreed to it.
+    pub fn held_against(
+        mut self,
+        tools: &Tools,
+        server: &Server,
+        call: &Call<'_>,
+    ) -> Result<Self, Denial> {
+        let tool = call.asked().and_then(Asked::tool);
+        let Some(tool) = tool.filter(|_| server.definitions != Definitions::Ignored) else {
+            return Ok(self);
+        };
+        let known = tools.known(&self.place.resource, tool);
+        self.is_changed = known.is_some_and(|known| !known.is_approved());
+        if self.is_changed && server.definitions == Definitions::Refused {
+            return Err(Denial::about(Reason::DefinitionChanged, "definition"));
         }
         Ok(self)
     }

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+mod definitions;
 mod sessions;
 
 use crate::support::challenge::Challenge;

@@ -15,7 +15,7 @@ pub use self::decision::{
     Basis, Charge, Decision, Exceeded, Http, Operation, Proof, Trace, Unverified,
 };
 pub use self::process::{
-    Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop,
+    Aggregate, Change, Config, Ending, Gap, Outcome, Revocation, Revoked, Start, Stop, Tool,
 };
 pub use self::token::{Agent, Delegation, Discretion, Evidence, Hop, Prompt, Text, Token, Trail};
 

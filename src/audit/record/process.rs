@@ -310,6 +310,40 @@ impl Body for Revocation<'_> {
     }
 }
 
+/// An MCP server has said something new of a tool.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool<'a> {
+    /// The identifier of the resource.
+    pub resource: &'a str,
+    /// The name of the tool.
+    pub name: &'a str,
+    /// What is new: `first`, `changed`, `resembling`.
+    pub news: &'static str,
+    /// The SHA-256 of its definition.
+    pub sha256: Option<&'a [u8; 32]>,
+    /// The SHA-256 of the definition that is approved.
+    pub approved: Option<&'a [u8; 32]>,
+    /// The tool that its name could be taken for.
+    pub resembles: Option<&'a str>,
+}
+
+impl Body for Tool<'_> {
+    fn write(&self, into: &mut Vec<u8>) {
+        let to = &mut Members::new(into);
+        to.word("type", "tool");
+        to.word("change", self.news);
+        to.text("resource", self.resource);
+        to.text("tool", self.name);
+        if let Some(sha256) = self.sha256 {
+            to.hex("definition_sha256", sha256);
+        }
+        if let Some(approved) = self.approved {
+            to.hex("approved_sha256", approved);
+        }
+        to.optional("resembles", self.resembles);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{LogArgs, duration, must_exist};
+use super::{LogArgs, asked, duration, must_exist};
 use crate::cli::Outcome;
 use crate::cli::output::{self, Paint, Rows, Style};
 use crate::journal::find;
@@ -61,7 +61,8 @@ fn story(call: &Call, paint: Paint) -> String {
     let or = |value: String, other: &str| if value.is_empty() { other.to_owned() } else { value };
     let join = |parts: [String; 2]| parts.join(" ").trim().to_owned();
     add("when", text(&["ts"]));
-    add("asked for", join([text(&["http", "method"]), text(&["http", "path"])]));
+    let (method, what) = asked(record);
+    add("asked for", join([method, what]));
     add("operation", text(&["op", "action"]));
     add("resource", text(&["resource"]));
     add("agent", or(text(&["agent", "id"]), "not known: no verified token"));

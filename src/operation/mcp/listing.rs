@@ -17,15 +17,22 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The answer with only those members of the list that `keeps` says, by the names they are used under;
-    /// their order and everything else stays. `None` where it is not an answer to the request, or not such
-    /// that it can be read: it then stays as it is.
-    pub fn rewrite(&self, text: &[u8], keeps: &dyn Fn(&str) -> bool) -> Option<String> {
-        let mut json = Json::parse(text).ok()?;
-        let Json::Object(members) = &mut json else { return None };
-        if members.get("id").and_then(Id::read).as_ref() != Some(&self.id) {
-            return None;
+    /// The list in `answer`, where that is one to the request.
+    pub fn items<'a>(&self, answer: &'a Json) -> Option<&'a [Json]> {
+        let members = answer.as_object()?;
+        let is_ours = members.get("id").and_then(Id::read).as_ref() == Some(&self.id);
+        match members.get("result")?.as_object()?.get(self.member)? {
+            Json::Array(items) if is_ours => Some(items),
+            _ => None,
         }
+    }
+
+    /// The answer with only those members of the list that `keeps` says, by the names they are used under;
+    /// their order and everything else stays. `None` where it is not an answer to the request: it then stays
+    /// as it is.
+    pub fn rewrite(&self, mut answer: Json, keeps: &dyn Fn(&str) -> bool) -> Option<String> {
+        self.items(&answer)?;
+        let Json::Object(members) = &mut answer else { return None };
         let Some(Json::Object(result)) = members.get_mut("result") else { return None };
         let Some(Json::Array(items)) = result.get_mut(self.member) else { return None };
         items.retain(|item| name_of(item).is_none_or(keeps));
@@ -40,7 +47,7 @@ impl Listing {
         {
             *ttl = longest;
         }
-        Some(json.to_string())
+        Some(answer.to_string())
     }
 
     fn is_longer(&self, ttl: &Json) -> bool {
@@ -52,7 +59,7 @@ impl Listing {
 }
 
 /// A tool or prompt is used by its name, a resource by its URI.
-fn name_of(item: &Json) -> Option<&str> {
+pub fn name_of(item: &Json) -> Option<&str> {
     let members = item.as_object()?;
     let named = members.get("uri").or_else(|| members.get("uriTemplate"));
     match named.or_else(|| members.get("name"))? {
@@ -68,7 +75,7 @@ mod tests {
     fn rewritten(text: &str, kept: &[&str]) -> Option<String> {
         let id = Id::read(&Json::parse(b"7").unwrap()).unwrap();
         let listing = Listing { id, member: "tools", ttl: 60_000 };
-        listing.rewrite(text.as_bytes(), &|name| kept.contains(&name))
+        listing.rewrite(Json::parse(text.as_bytes()).ok()?, &|name| kept.contains(&name))
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod asked;
+pub mod definition;
 pub mod listing;
 pub mod message;
 pub mod version;
@@ -26,8 +27,22 @@ pub struct Server {
     pub rebinds: bool,
     /// The values of `Origin` that may call; a call without one comes from no browser.
     pub origins: Vec<Box<str>>,
+    /// What becomes of a tool whose definition is not the approved one.
+    pub definitions: Definitions,
     /// What is demanded for tools, in file order.
     pub tools: Vec<Tool>,
+}
+
+/// What becomes of a tool whose definition is not the approved one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Definitions {
+    /// Nobody looks.
+    Ignored,
+    /// A call of it is refused.
+    Refused,
+    /// It is recorded, and calls of it carry an alert.
+    #[default]
+    Reported,
 }
 
 /// What the operator says of some tools.
