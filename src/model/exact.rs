@@ -1,11 +1,12 @@
 //! JSON as it was written (RFC 8259): what decides about a call, and what is then forwarded byte for
 //! byte, is read here once, strictly, and with its numbers kept as text.
 //!
-//! Refused is all that two readers could read differently: two members of one name, numbers that a
+//! Refused is all that two readers could read differently: two members of one name, or of names that differ
+//! in case alone, which some readers take for the same; numbers that a
 //! double cannot hold, text that is not UTF-8, halves of surrogate pairs; and all that costs its reader
 //! more than it cost its writer: depth, and many small values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use super::decimal::Decimal;
@@ -44,7 +45,7 @@ pub struct Number(Box<str>);
 pub enum Malformed {
     /// Nested deeper than [`MAX_DEPTH`].
     Depth,
-    /// Two members of one name.
+    /// Two members of one name, or of names that differ in case alone.
     Duplicate,
     /// A number that a double cannot hold, or of more digits than any number has.
     Number,
@@ -134,6 +135,24 @@ impl Json {
     }
 }
 
+/// Whether two names differ in case alone. Readers of some languages look members up without regard to it,
+/// and take the last.
+fn has_alike(members: &BTreeMap<Box<str>, Json>) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    // Without a letter that has another case of its own, no two different names are alike.
+    if members.len() < 2 || members.keys().all(|name| name.bytes().all(is_plain)) {
+        return false;
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    !members.keys().all(|name| seen.insert(folded(name)))
+}
+
+/// Text without regard to case. By way of the upper case, so that the long s is an `s` and the sign of Kelvin
+/// a `k`.
+pub fn folded(text: &str) -> String {
+    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+}
+
 /// RFC 6901 §4: `~1` is `/`, and then `~0` is `~`.
 pub fn unescaped(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
@@ -187,7 +206,8 @@ impl<'a> Reader<'a> {
             }
             self.skip_space();
             if self.takes('}') {
-                return Ok(Json::Object(members));
+                let is_one = !has_alike(&members);
+                return is_one.then_some(Json::Object(members)).ok_or(Malformed::Duplicate);
             }
             self.expect(',')?;
         }
@@ -313,6 +333,26 @@ mod tests {
 
     use super::*;
     use crate::model::json;
+
+    #[test]
+    fn names_that_differ_in_case_alone_are_names_of_one_thing() {
+        for text in [
+            r#"{"amount":1,"Amount":5000}"#,
+            r#"{"a":{"b":[{"args":1,"x":2,"ARGS":3}]}}"#,
+            "{\"kind\":1,\"\u{212a}ind\":2}",
+            "{\"status\":1,\"\u{17f}tatus\":2}",
+            "{\"\u{e4}\":1,\"\u{c4}\":2}",
+        ] {
+            assert_eq!(Json::parse(text.as_bytes()), Err(Malformed::Duplicate), "{text}");
+        }
+        for text in [
+            r#"{"inputSchema":1,"input_schema":2,"Name":3}"#,
+            r#"[{"a":1},{"A":1}]"#,
+            r#"{"a":"A","b":{"A":1}}"#,
+        ] {
+            Json::parse(text.as_bytes()).unwrap();
+        }
+    }
 
     fn same(one: &Json, other: &serde_json::Value) -> bool {
         use serde_json::Value;

@@ -248,7 +248,9 @@ fn pass(
     let (mut parts, body) = response.into_parts();
     body::sanitize_framing(&mut parts.headers);
     if rewrite.is_some() {
+        // What comes of it has another length, and no encoding.
         parts.headers.remove(header::CONTENT_LENGTH);
+        parts.headers.remove(header::CONTENT_ENCODING);
     }
     headers::clean_response(&mut parts.headers);
     parts.version = http::Version::default();

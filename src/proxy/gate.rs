@@ -43,7 +43,7 @@ use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::head::{Head, Transport};
 use crate::operation::mcp::Definitions;
-use crate::operation::mcp::asked::{Asked, CALL, Subject};
+use crate::operation::mcp::asked::{Asked, Subject};
 use crate::operation::mcp::listing::Listing;
 use crate::operation::mcp::version::Version;
 use crate::policy::algebra::LOCAL;
@@ -409,13 +409,19 @@ fn ear(
         sessions.bind(&place, owner, None, now);
     }
     let call = judgement.call.as_ref()?;
+    let definitions = call.resource().mcp.as_ref()?.definitions;
+    let watch = (definitions != Definitions::Ignored).then(|| Watch {
+        tools: Arc::clone(serving.facts.tools()),
+        journal: journal.clone(),
+        is_strict: definitions == Definitions::Refused,
+    });
     let purpose = match call.asked() {
         Some(asked) if asked.method == "initialize" => Purpose::Beginning,
-        Some(asked) => listing(asked, call, judgement.grant.as_ref(), serving, journal, now)
+        Some(asked) => listing(asked, call, judgement.grant.as_ref(), serving, now)
             .or_else(|| (asked.version < Version::V2026_07_28).then_some(Purpose::Questions))?,
         None => Purpose::Questions,
     };
-    Some(Ear { sessions, place, owner, purpose })
+    Some(Ear { sessions, place, owner, purpose, watch })
 }
 
 /// What is kept of a list, where it is one: what the token could use.
@@ -424,7 +430,6 @@ fn listing(
     call: &Call<'_>,
     grant: Option<&Arc<Grant>>,
     serving: &Arc<Serving>,
-    journal: &Journal,
     now: Timestamp,
 ) -> Option<Purpose> {
     let (Subject::List(member, used_by), Some(id)) = (asked.subject, asked.request_id()) else {
@@ -432,14 +437,9 @@ fn listing(
     };
     // Where refusals are only observed, nothing is hidden either.
     let resource = call.resource();
-    let server = resource.mcp.as_ref()?;
-    let filters = server.filters_lists && !resource.observed;
-    let is_watched = used_by == CALL && server.definitions != Definitions::Ignored;
-    let watch = is_watched
-        .then(|| Watch { tools: Arc::clone(serving.facts.tools()), journal: journal.clone() });
+    let filters = resource.mcp.as_ref()?.filters_lists && !resource.observed;
     let Some(grant) = grant.filter(|_| filters).map(Arc::clone) else {
-        let listing = Listing { id: id.clone(), member, ttl: 0 };
-        return Some(Purpose::Listing(listing, None, watch));
+        return Some(Purpose::Listing(Listing { id: id.clone(), member, ttl: 0 }, None));
     };
     let ttl = u64::try_from(grant.ends().since(now).as_millis()).unwrap_or(u64::MAX);
     let (serving, index) = (Arc::clone(serving), call.resource_index());
@@ -447,7 +447,7 @@ fn listing(
         let resource = serving.snapshot.world.resources.get(index);
         resource.is_some_and(|resource| spoken::could_use(resource, &grant, used_by, name, now))
     };
-    Some(Purpose::Listing(Listing { id: id.clone(), member, ttl }, Some(Box::new(keeps)), watch))
+    Some(Purpose::Listing(Listing { id: id.clone(), member, ttl }, Some(Box::new(keeps))))
 }
 
 /// What a refusal of a message answers: once its sender is admitted, that is what is refused.

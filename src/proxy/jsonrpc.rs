@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::challenge::{Guidance, Profile};
-use super::reject::{Challenged, Shape};
+use super::reject::{self, Challenged, Shape};
 use crate::model::reason::Reason;
 use crate::operation::mcp::Server;
 use crate::operation::mcp::agreement::VERSION;
@@ -70,6 +70,15 @@ fn code(reason: Reason, status: StatusCode) -> i64 {
             _ => -32_600,
         },
     }
+}
+
+/// What is said in the place of an answer to `id` that cannot be read.
+pub fn upstream_error(id: &Id) -> String {
+    let shape = reject::of(Reason::UpstreamFailed);
+    let code = code(Reason::UpstreamFailed, shape.status);
+    let error =
+        json!({ "code": code, "message": shape.description, "data": { "error": shape.error } });
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{error}}}", id.json())
 }
 
 impl Answer<'_> {

@@ -192,7 +192,15 @@ async fn decide<'a>(
         let visit = Visit::of(server, call, &parts.headers, Owner::of(grant, presenter))?;
         let message = (&mut found.reply_to, &mut found.stray);
         let body = found.body.as_ref();
-        found.visit = Some(speak(server, call, visit, (parts, body), message, facts, now)?);
+        found.visit = Some(speak(
+            server,
+            call,
+            visit,
+            (parts, body, !payload.is_empty()),
+            message,
+            facts,
+            now,
+        )?);
     }
     let question = Question {
         call,
@@ -253,11 +261,15 @@ fn speak(
     server: &Server,
     call: &mut Call<'_>,
     visit: Visit,
-    (parts, body): (&Parts, Option<&Body>),
+    (parts, body, has_body): (&Parts, Option<&Body>, bool),
     (reply_to, stray): (&mut Option<Id>, &mut Vec<HeaderName>),
     facts: &Store,
     now: Timestamp,
 ) -> Result<Visit, Denial> {
+    // Where a server takes any body for a message, this would be one that nobody has judged.
+    if !call.awaits_message() && has_body {
+        return Err(Denial::about(Reason::MessageInvalid, "body"));
+    }
     let standing = visit.standing(facts.sessions(), now);
     if call.awaits_message() {
         let negotiated = standing.and_then(Standing::version);

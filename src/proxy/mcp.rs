@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::body::rewrite::{self, Events, Rewrite};
+use super::jsonrpc;
 use crate::audit::record;
 use crate::facts::sessions::{Owner, Place, Sessions};
 use crate::facts::tools::{News, Tools};
@@ -17,7 +18,7 @@ use crate::model::media;
 use crate::model::time::Timestamp;
 use crate::operation::mcp::agreement::SESSION;
 use crate::operation::mcp::definition::Definition;
-use crate::operation::mcp::listing::Listing;
+use crate::operation::mcp::listing::{Listing, TOOLS};
 use crate::operation::mcp::message::{Kind, Message};
 use crate::operation::mcp::version::Version;
 use crate::runtime::clock;
@@ -34,7 +35,7 @@ pub enum Purpose {
     Beginning,
     /// It lists what there is. Perhaps not all of it may be seen, and perhaps somebody looks whether it is
     /// what it was.
-    Listing(Listing, Option<Keeps>, Option<Watch>),
+    Listing(Listing, Option<Keeps>),
     /// The server may ask something in it.
     Questions,
 }
@@ -56,6 +57,8 @@ pub struct Watch {
     pub tools: Arc<Tools>,
     /// Where what is new of them is recorded.
     pub journal: Journal,
+    /// Whether a list that cannot be read must not pass, since tools could change in it unseen.
+    pub is_strict: bool,
 }
 
 impl Watch {
@@ -102,6 +105,8 @@ pub struct Ear {
     pub owner: Owner,
     /// What for.
     pub purpose: Purpose,
+    /// Whoever looks whether tools are what they were.
+    pub watch: Option<Watch>,
 }
 
 impl Ear {
@@ -114,14 +119,16 @@ impl Ear {
             self.bind(None);
         }
         if headers.contains_key(CONTENT_ENCODING) {
-            return None;
+            return self.unreadable().map(|text| -> Box<dyn Rewrite> { Box::new(Instead(text)) });
         }
         let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         if media::is_event_stream(kind) {
             return Some(Box::new(Streamed { ear: self, events: Events::default() }));
         }
         let is_read = media::is_json(kind) && !matches!(self.purpose, Purpose::Questions);
-        is_read.then(|| -> Box<dyn Rewrite> { Box::new(Whole { ear: self, held: Vec::new() }) })
+        is_read.then(|| -> Box<dyn Rewrite> {
+            Box::new(Whole { ear: self, held: Vec::new(), instead: None })
+        })
     }
 
     fn bind(&self, version: Option<Version>) {
@@ -134,30 +141,42 @@ impl Ear {
     fn message(&self, text: &[u8]) -> Option<String> {
         match &self.purpose {
             Purpose::Beginning => self.began(text),
-            Purpose::Listing(listing, keeps, watch) => {
-                if let Some(rewritten) = self.listed(text, listing, keeps.as_ref(), watch.as_ref())
-                {
-                    return Some(rewritten);
+            Purpose::Listing(listing, keeps) => match Json::parse(text) {
+                Ok(answer) => {
+                    if listing.member == TOOLS {
+                        self.look(listing.items(&answer));
+                    }
+                    if let Some(keeps) = keeps
+                        && let Some(rewritten) = listing.rewrite(answer, keeps)
+                    {
+                        return Some(rewritten);
+                    }
                 }
-            }
+                Err(_unreadable) => return self.unreadable(),
+            },
             Purpose::Questions => {}
         }
         self.question(text);
         None
     }
 
-    fn listed(
-        &self,
-        text: &[u8],
-        listing: &Listing,
-        keeps: Option<&Keeps>,
-        watch: Option<&Watch>,
-    ) -> Option<String> {
-        let answer = Json::parse(text).ok()?;
-        if let (Some(watch), Some(tools)) = (watch, listing.items(&answer)) {
+    /// What stands in the place of a list that cannot be read, where it must not pass.
+    fn unreadable(&self) -> Option<String> {
+        match (&self.purpose, &self.watch) {
+            (Purpose::Listing(listing, _), Some(watch))
+                if watch.is_strict && listing.member == TOOLS =>
+            {
+                tracing::warn!(resource = &*self.place.resource, "a list of tools cannot be read");
+                Some(jsonrpc::upstream_error(&listing.id))
+            }
+            _ => None,
+        }
+    }
+
+    fn look(&self, tools: Option<&[Json]>) {
+        if let (Some(watch), Some(tools)) = (&self.watch, tools) {
             watch.see(&self.place.resource, tools);
         }
-        listing.rewrite(answer, keeps?)
     }
 
     /// What was negotiated stands in the result.
@@ -169,14 +188,20 @@ impl Ear {
         }
     }
 
+    /// What the server asks its client; and a list that comes late, on a stream that is taken up again.
     fn question(&self, text: &[u8]) {
-        // Most of what a server says is no question, and is not read for that.
-        if memchr::memmem::find(text, b"\"method\"").is_none() {
+        // Most of what a server says is neither, and is not read for that.
+        let holds = |name: &[u8]| memchr::memmem::find(text, name).is_some();
+        let may_list = self.watch.is_some() && holds(b"\"tools\"");
+        if !may_list && !holds(b"\"method\"") {
             return;
         }
         let Ok(json) = Json::parse(text) else { return };
         if let Ok(Message { kind: Kind::Request(id), .. }) = Message::read(&json) {
             self.sessions.ask(&self.place, self.owner, &id, now());
+        }
+        if let Some(Json::Array(tools)) = json.at("/result/tools") {
+            self.look(Some(tools));
         }
     }
 }
@@ -185,10 +210,25 @@ fn now() -> Timestamp {
     clock::now()
 }
 
+/// Something else in the place of an answer that cannot be read.
+struct Instead(String);
+
+impl Rewrite for Instead {
+    fn data(&mut self, _data: Bytes) -> Bytes {
+        Bytes::new()
+    }
+
+    fn end(&mut self) -> Bytes {
+        std::mem::take(&mut self.0).into()
+    }
+}
+
 /// An answer in one piece.
 struct Whole {
     ear: Ear,
     held: Vec<u8>,
+    /// What is said in its place, whatever else comes.
+    instead: Option<String>,
 }
 
 impl Rewrite for Whole {
@@ -198,8 +238,16 @@ impl Rewrite for Whole {
         if is_given_up {
             return data;
         }
+        if self.instead.is_some() {
+            return Bytes::new();
+        }
         self.held.extend_from_slice(&data);
         if self.held.len() <= MAX_HELD {
+            return Bytes::new();
+        }
+        self.instead = self.ear.unreadable();
+        if self.instead.is_some() {
+            self.held = Vec::new();
             return Bytes::new();
         }
         // Too large to be read: from here on it passes.
@@ -208,6 +256,9 @@ impl Rewrite for Whole {
     }
 
     fn end(&mut self) -> Bytes {
+        if let Some(error) = self.instead.take() {
+            return error.into();
+        }
         let held = std::mem::take(&mut self.held);
         match self.ear.message(&held) {
             Some(rewritten) => rewritten.into(),
@@ -223,8 +274,12 @@ struct Streamed {
 }
 
 impl Streamed {
-    const fn changes(&self) -> bool {
-        matches!(self.ear.purpose, Purpose::Listing(_, Some(_), _))
+    fn changes(&self) -> bool {
+        let is_strict = self.ear.watch.as_ref().is_some_and(|watch| watch.is_strict);
+        match &self.ear.purpose {
+            Purpose::Listing(_, keeps) => keeps.is_some() || is_strict,
+            Purpose::Beginning | Purpose::Questions => false,
+        }
     }
 }
 
@@ -242,8 +297,14 @@ impl Rewrite for Streamed {
                 changed.extend_from_slice(&event);
             }
         }
-        let given_up =
-            if self.events.pending() > MAX_HELD { self.events.give_up() } else { Vec::new() };
+        let mut given_up = Vec::new();
+        if self.events.pending() > MAX_HELD {
+            given_up = self.events.give_up();
+            if let Some(error) = self.ear.unreadable() {
+                // What is still to come of it is a comment to whoever reads it.
+                given_up = format!("data: {error}\n\n: ").into_bytes();
+            }
+        }
         if self.changes() {
             changed.extend_from_slice(&given_up);
             return changed.into();

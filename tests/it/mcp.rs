@@ -210,6 +210,52 @@ fn mcp_004_006_029_what_is_not_one_message_is_refused_before_a_byte_goes_upstrea
 }
 
 #[test]
+fn mcp_006_names_that_a_reader_without_regard_to_case_would_take_for_another_are_refused() {
+    let echo = Echo::start();
+    let gate = server(&echo, "").start();
+    let token = at_most_50(&gate);
+    let call = |params: &str| {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{params}}}"#);
+        post(&gate, &token, &[CURRENT], &body)
+    };
+    for (params, code) in [
+        (
+            r#"{"name":"create_order","arguments":{"amount":1},"Arguments":{"amount":5000}}"#,
+            -32_700,
+        ),
+        (r#"{"name":"create_order","arguments":{"amount":1,"AMOUNT":5000}}"#, -32_700),
+        (r#"{"name":"create_order","Name":"refund","arguments":{"amount":1}}"#, -32_700),
+        (
+            "{\"name\":\"create_order\",\"arguments\":{\"amount\":1},\"argument\u{17f}\":{}}",
+            -32_700,
+        ),
+        (r#"{"name":"create_order","Arguments":{"amount":1}}"#, -32_602),
+        (r#"{"name":"create_order","arguments":{"amount":1},"REQUESTSTATE":"x"}"#, -32_602),
+    ] {
+        assert_refused(&echo, &call(params), 400, code, params);
+    }
+    assert_eq!(call(r#"{"name":"create_order","arguments":{"amount":1,"Note":"x"}}"#).status, 200);
+}
+
+#[test]
+fn mcp_001_a_message_comes_in_a_post_and_in_nothing_else() {
+    let echo = Echo::start();
+    let gate = server(&echo, "").start();
+    let token = granting(&gate, &json!([{"action": "mcp:stream"}]));
+    let bearer = format!("Bearer {token}");
+    for method in ["GET", "DELETE"] {
+        let lines =
+            [("Authorization", bearer.as_str()), ("Content-Type", "application/json"), CURRENT];
+        let response = gate.send(request(method, "/shop", &lines, &tool("t", &json!({}))));
+        assert_eq!(response.status, 400, "{method}");
+        let record = gate.decision(&response.decision_id());
+        assert_eq!(record["reason"], "message_invalid", "{method}");
+    }
+    echo.assert_untouched("a message that nobody judged");
+    assert_eq!(gate.get("/shop", &token).status, 200);
+}
+
+#[test]
 fn mcp_029_a_body_that_is_too_large_or_no_json_is_refused() {
     let echo = Echo::start();
     let gate = server(&echo, "body_limit = \"64KiB\"").start();

@@ -1,8 +1,9 @@
 //! What a message asks for: the table of methods (`mcp-a2a.md` §2), and what each names.
 
+use super::listing::TOOLS;
 use super::message::{Id, Kind, Message};
 use super::version::Version;
-use crate::model::exact::{EMPTY, Json};
+use crate::model::exact::{EMPTY, Json, folded};
 use crate::model::operation;
 use crate::model::reason::{Denial, Reason};
 
@@ -80,7 +81,7 @@ const METHODS: [Row; 19] = [
     ("server/discover", V2026_07_28, V2026_07_28, Session),
     ("subscriptions/listen", V2026_07_28, V2026_07_28, Itself),
     (CALL, V2025_03_26, V2026_07_28, Tool),
-    ("tools/list", V2025_03_26, V2026_07_28, List("tools", CALL)),
+    ("tools/list", V2025_03_26, V2026_07_28, List(TOOLS, CALL)),
 ];
 
 const TEMPLATES: Subject = List("resourceTemplates", "resources/read");
@@ -108,6 +109,7 @@ impl Asked {
         if is_notification != method.starts_with("notifications/") {
             return Err(Denial::about(Reason::MessageInvalid, "id"));
         }
+        check_spelling(message)?;
         let (name, action, alias) = named(message, method, subject)?;
         let is_retry =
             ["inputResponses", "requestState"].iter().any(|name| message.param(name).is_some());
@@ -199,6 +201,19 @@ pub fn names_of(method: &str, name: &str) -> (Box<str>, Box<str>) {
         "prompts/get" => (method.into(), format!("{PREFIX}{method}:{name}").into()),
         _ => (method.into(), format!("{PREFIX}{method}").into()),
     }
+}
+
+/// The members of `params` that decide, and those of a reference.
+const DECISIVE: [&str; 8] =
+    ["_meta", "arguments", "name", "ref", "requestState", "inputResponses", "type", "uri"];
+
+/// A reader that does not regard case would take another spelling of what decides for that.
+fn check_spelling(message: &Message<'_>) -> Result<(), Denial> {
+    let reference = message.param("ref").and_then(Json::as_object);
+    let mut names = message.params.into_iter().chain(reference).flat_map(|one| one.keys());
+    let is_other =
+        |name: &str| DECISIVE.iter().any(|own| *own != name && folded(own) == folded(name));
+    if names.any(|name| is_other(name)) { Err(bad("case")) } else { Ok(()) }
 }
 
 type Names = (Option<Box<str>>, Box<str>, Box<str>);

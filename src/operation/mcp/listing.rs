@@ -5,6 +5,9 @@ use crate::model::exact::Json;
 
 use super::message::Id;
 
+/// The member of a result that is a list of tools.
+pub const TOOLS: &str = "tools";
+
 /// What is kept of the answer to a list.
 #[derive(Debug)]
 pub struct Listing {

@@ -76,8 +76,9 @@ impl Events {
     }
 }
 
-/// The lines of an event, without their ends.
+/// The lines of an event, without their ends. A mark of the byte order may stand before the first of a stream.
 fn lines(event: &str) -> impl Iterator<Item = &str> {
+    let event = event.strip_prefix('\u{feff}').unwrap_or(event);
     let ends = event.split_inclusive(['\n', '\r']).map(|line| line.trim_end_matches(['\n', '\r']));
     ends.filter(|line| !line.is_empty())
 }
@@ -146,6 +147,7 @@ mod tests {
             "{\n }"
         );
         assert_eq!(data(b": comment\n\n"), None);
+        assert_eq!(data("\u{feff}data: x\n\n".as_bytes()).unwrap(), "x");
         assert_eq!(data(b"data\ndatum: x\ndata:y\n\n").unwrap(), "\ny");
         let event = b"event: message\r\nid: 7\r\ndata: {\r\ndata: }\r\n\r\n";
         assert_eq!(with_data(event, "{}").unwrap(), "event: message\nid: 7\ndata: {}\n\n");

@@ -149,3 +149,48 @@ fn by_default_a_change_is_recorded_and_its_calls_carry_an_alert() {
     list(&off, &token);
     assert!(call(&off, &token, "refund").status == 200 && !off.path("audit/tools").exists());
 }
+
+#[test]
+fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
+    let sent = Arc::new(Mutex::new((String::new(), String::new())));
+    let shared = Arc::clone(&sent);
+    let echo = Echo::scripted(move |exchange| {
+        exchange.read_body();
+        let (headers, body) = shared.lock().unwrap().clone();
+        exchange.answer(&headers, &body);
+    });
+    let gate = server(&echo, "mcp.definitions = \"refuse\"").start();
+    let open = server(&echo, "").start();
+    let json = "Content-Type: application/json\r\n";
+    let good = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"t"}]}}"#;
+    let twice = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"t","NAME":"u"}]}}"#;
+    let large = good.replace("\"t\"", &format!("\"{}\"", "t".repeat(5 << 20)));
+    for (headers, body, case) in [
+        (json.to_owned(), twice.to_owned(), "two names"),
+        (json.to_owned(), good[1..].to_owned(), "no JSON"),
+        (json.to_owned(), large.clone(), "too large"),
+        (format!("{json}Content-Encoding: br\r\n"), good.to_owned(), "encoded"),
+        (
+            "Content-Type: text/event-stream\r\n".to_owned(),
+            format!("data: {twice}\n\n"),
+            "an event",
+        ),
+        (
+            "Content-Type: text/event-stream\r\n".to_owned(),
+            format!("data: {large}\n\n"),
+            "a large event",
+        ),
+    ] {
+        *sent.lock().unwrap() = (headers, body.clone());
+        let token = granting(&gate, &json!([{"action": "t"}]));
+        let response = post(&gate, &token, &[CURRENT], &message("tools/list", &json!({})));
+        let text = String::from_utf8(response.body).unwrap();
+        let text = text.trim_start_matches("data: ").split("\n\n").next().unwrap();
+        let told: Value =
+            serde_json::from_str(text).unwrap_or_else(|_| panic!("{case}: {}", &text[..90]));
+        assert_eq!((&told["id"], &told["error"]["code"]), (&json!(7), &json!(-31_503)), "{case}");
+        let token = granting(&open, &json!([{"action": "t"}]));
+        let response = post(&open, &token, &[CURRENT], &message("tools/list", &json!({})));
+        assert_eq!(response.body, body.as_bytes(), "{case}");
+    }
+}
