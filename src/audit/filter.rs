@@ -32,7 +32,7 @@ const TAG: &str = "h1:";
 /// What a filter can ask about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// The action of the operation.
+    /// The action of the operation, or the tool that a message names.
     Action,
     /// The agent.
     Agent,
@@ -50,6 +50,8 @@ pub enum Field {
     Reason,
     /// The resource.
     Resource,
+    /// The session of messages.
+    Session,
     /// Text anywhere in the record.
     Text,
     /// The token, by its `jti` or SHA-256.
@@ -64,7 +66,7 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of their names.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Action,
         Self::Agent,
         Self::Client,
@@ -74,6 +76,7 @@ impl Field {
         Self::Policy,
         Self::Reason,
         Self::Resource,
+        Self::Session,
         Self::Text,
         Self::Token,
         Self::Trace,
@@ -93,6 +96,7 @@ impl Field {
             Self::Policy => "policy",
             Self::Reason => "reason",
             Self::Resource => "resource",
+            Self::Session => "session",
             Self::Text => "text",
             Self::Token => "token",
             Self::Trace => "trace",
@@ -117,6 +121,7 @@ impl Field {
             | Self::Id
             | Self::Policy
             | Self::Resource
+            | Self::Session
             | Self::Text
             | Self::Token
             | Self::Trace
@@ -138,6 +143,7 @@ impl Field {
             | Self::Id
             | Self::Reason
             | Self::Resource
+            | Self::Session
             | Self::Text
             | Self::Trace
             | Self::Type => "",
@@ -160,7 +166,7 @@ impl Field {
     fn fits(self, pattern: &Pattern, record: &Outline<'_>, line: &str) -> bool {
         let any = |values: &[&str]| values.iter().any(|value| pattern.fits(value));
         let found = match self {
-            Self::Action => any(&[&record.op.action]),
+            Self::Action => any(&[&record.op.action, &record.op.name]),
             Self::Agent => any(&[&record.agent.id]),
             Self::Client => any(&[&record.client_id]),
             Self::Decision => any(&[record.verdict()]),
@@ -174,6 +180,7 @@ impl Field {
             }
             Self::Reason => any(&[&record.reason, &record.error]),
             Self::Resource => any(&[&record.resource]),
+            Self::Session => any(&[&record.op.session]),
             Self::Text => pattern.stands_in(line),
             Self::Token => any(&[&record.jti, &record.token_sha256]),
             Self::Trace => any(&[&record.trace_id]),
@@ -361,10 +368,10 @@ fn patterns(field: Field, value: &str, tagger: Option<&Tagger>) -> Result<Vec<Pa
     Ok(match field {
         Field::Id | Field::Trace => vec![pattern.prefixed()],
         Field::Text => vec![pattern.anywhere()],
-        Field::User if pattern.is_any() || value.starts_with(TAG) => vec![pattern],
-        Field::User if !pattern.is_whole() => return Err(Mistake::PartOfPerson),
-        Field::User => {
-            let tagger = tagger.ok_or(Mistake::NoTagKey)?;
+        Field::Session | Field::User if pattern.is_any() || value.starts_with(TAG) => vec![pattern],
+        Field::Session | Field::User if !pattern.is_whole() => return Err(Mistake::Part(field)),
+        Field::Session | Field::User => {
+            let tagger = tagger.ok_or(Mistake::NoTagKey(field))?;
             vec![Pattern::exactly(tagger.tag(pattern.text().as_bytes()).as_str())]
         }
         // Where ids are hashed (`audit.hash_ids`), they stand as these are.

@@ -119,6 +119,12 @@ pub struct Operation<'a> {
     /// The action.
     #[serde(borrow, default)]
     pub action: Cow<'a, str>,
+    /// The tool, the prompt or the resource that a message names.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+    /// The session, as a keyed hash.
+    #[serde(borrow, default)]
+    pub session: Cow<'a, str>,
 }
 
 /// What a revocation is of.

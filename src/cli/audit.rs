@@ -196,13 +196,13 @@ fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {
     let directory = &args.log.audit;
     must_exist(directory)?;
     let filter = args.filter.filter(directory, clock::now())?;
-    let mut wanted = Wanted::new(&filter);
+    let mut wanted = Wanted::new(&filter, false);
     let paint = Paint::new(output::is_colored());
     // Opened before the end is read, so that nothing falls between the two.
     let mut following = reader::follow(directory)?;
     for read in &latest(directory, &filter, args.lines)? {
         if let Read::Record(record) = read {
-            wanted.takes(record);
+            wanted.takes(&record.line);
         }
         output::print(&line(read, args.json, paint))?;
     }
@@ -211,7 +211,7 @@ fn tail(args: &TailArgs) -> anyhow::Result<Outcome> {
     }
     loop {
         match following.advance()? {
-            Some(Read::Record(record)) if !wanted.takes(&record) => {}
+            Some(Read::Record(record)) if !wanted.takes(&record.line) => {}
             Some(read) => output::print(&line(&read, args.json, paint))?,
             None => std::thread::sleep(POLL),
         }

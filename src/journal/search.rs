@@ -79,15 +79,17 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The calls that `filter` wants, and every outcome, whose decision may be one of them.
-    pub fn of_calls(filter: &'a Filter) -> Self {
+    /// The calls that `filter` wants, and every outcome, whose decision may be one of them; where `later`, also
+    /// those after the time that is asked for.
+    pub fn of_calls(filter: &'a Filter, later: bool) -> Self {
         let mut query = Self::of(filter);
         if !query.needles.is_empty() {
             query.needles.push(Finder::new(OUTCOME).into_owned());
         }
-        let spans = |ts: &str| filter.spans(ts);
+        query.until = query.until.filter(|_| !later);
         query.wants = Box::new(move |record, line| {
-            (record.kind == "outcome" && spans(&record.ts)) || filter.wants(record, line)
+            let is_outcome = record.kind == "outcome" && (later || filter.spans(&record.ts));
+            is_outcome || filter.wants(record, line)
         });
         query
     }

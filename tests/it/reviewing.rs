@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::support::chain::{CONTENT, evidence};
 use crate::support::{Echo, Gate, Setup, Token, opgate};
 
 /// Calls of two agents for two people, one of them refused, one without a token.
@@ -62,6 +63,31 @@ fn records_are_found_by_what_they_say_the_latest_first() {
 }
 
 #[test]
+fn evi_011_what_a_person_agreed_to_before_a_call_is_found_in_two_commands() {
+    const ID: &str = "urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6";
+    let echo = Echo::start();
+    let gate = Setup::new(&echo).start();
+    let key = &gate.setup.key;
+    let token = Token::new().claim("sub", "alice");
+    let agreed = token.claim("evidence", evidence(ID, "button_click", 5, key)).sign(key);
+    assert_eq!(gate.get("/shop/products/1", &agreed).status, 200);
+    assert_eq!(gate.get("/shop/products/2", &gate.token()).status, 200);
+    let directory = gate.setup.dir.path();
+    let action = gate.decisions()[0]["op"]["action"].as_str().unwrap().to_owned();
+    let search = ["audit", "search", "--user", "alice", "--action", &action, "-n", "1"];
+    let (code, told) = opgate(directory, &search);
+    let id = told.split_whitespace().last().unwrap();
+    assert!(code == Some(0) && id == gate.decisions()[0]["id"], "{told}");
+    let (code, told) = opgate(directory, &["audit", "show", id]);
+    let row = |label: &str| told.lines().find(|line| line.starts_with(label)).unwrap_or_default();
+    assert!(code == Some(0) && row("was shown").contains(&CONTENT[..40]), "{told}");
+    assert!(row("agreed").contains("button_click 20") && row("evidence").ends_with(ID), "{told}");
+    assert!(row("what happened").contains("success, the tool answered 200"), "{told}");
+    let (_, told) = opgate(directory, &["audit", "search", "--evidence", ID, "--count"]);
+    assert_eq!(told, "1\n");
+}
+
+#[test]
 fn a_filter_that_cannot_be_meant_is_refused_with_how_to_mend_it() {
     let echo = Echo::start();
     let gate = reviewed(&echo);
@@ -71,7 +97,7 @@ fn a_filter_that_cannot_be_meant_is_refused_with_how_to_mend_it() {
         (&["--reason", "expired"], "token_expired"),
         (&["--type", "\u{1b}[2J"], "`\\u{1b}[2J`"),
         (&["--since", "yesterday"], "give `2h`"),
-        (&["--user", "al*"], "a whole `sub`"),
+        (&["--user", "al*"], "a whole value"),
         (&["--tag-key", "nowhere", "--user", "alice"], "nowhere"),
     ] {
         for command in ["search", "tail", "refused"] {

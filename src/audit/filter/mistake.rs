@@ -16,12 +16,12 @@ pub enum Mistake {
     },
     /// There is nothing of this name.
     Name(Box<str>),
-    /// A person is given by name, and the key of keyed hashes is not at hand.
-    NoTagKey,
+    /// What stands as a keyed hash is given as it is, and the key is not at hand.
+    NoTagKey(Field),
     /// A name without a value.
     NoValue(Field),
-    /// A person is given by a part of the name.
-    PartOfPerson,
+    /// A part is given of what stands as a keyed hash.
+    Part(Field),
     /// No time.
     Time {
         /// The name.
@@ -52,12 +52,16 @@ impl fmt::Display for Mistake {
                 let names = Field::ALL.into_iter().map(Field::name).chain(["since", "until"]);
                 write!(f, "nothing can be asked by `{name}`; there is {}", list(names))
             }
-            Self::NoTagKey => f.write_str(
-                "people stand in the log as keyed hashes, and there is no `tag.key` beside it: give its file (`--tag-key`), or the hash itself (`h1:…`)",
+            Self::NoTagKey(field) => write!(
+                f,
+                "every `{}` stands in the log as a keyed hash, and there is no `tag.key` beside it: give its file (`--tag-key`), or the hash itself (`h1:…`)",
+                field.name()
             ),
             Self::NoValue(field) => write!(f, "`{}` has no value; `*` is any", field.name()),
-            Self::PartOfPerson => f.write_str(
-                "people stand in the log as keyed hashes: `user` is a whole `sub`, a hash (`h1:…`), or `*` for anybody",
+            Self::Part(field) => write!(
+                f,
+                "every `{}` stands in the log as a keyed hash: give a whole value, a hash (`h1:…`), or `*` for any",
+                field.name()
             ),
             Self::Time { name, value } => write!(
                 f,

@@ -19,7 +19,7 @@ fn wants(pairs: &[(&str, &str)], line: &str) -> bool {
     wanted
 }
 
-const PAID: &str = r#"{"v":1,"seq":7,"ts":"2026-11-23T14:13:20.000989Z","log":"gw","ep":1,"type":"decision","id":"019ab0c4-1","trace_id":"305f","decision":"deny","mode":"observe","reason":"policy_denied","resource":"https://tools.example.com/shop","token_sha256":"ff01","jti":"t-1","agent":{"id":"shop-01"},"user":{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"},"client_id":"app","evidence":{"id":"urn:e"},"policies":[{"id":"limit"},{"id":"inline","sha256":"ab12cd"}],"op":{"action":"create_order"},"http":{"path":"/a \"b\""}}"#;
+const PAID: &str = r#"{"v":1,"seq":7,"ts":"2026-11-23T14:13:20.000989Z","log":"gw","ep":1,"type":"decision","id":"019ab0c4-1","trace_id":"305f","decision":"deny","mode":"observe","reason":"policy_denied","resource":"https://tools.example.com/shop","token_sha256":"ff01","jti":"t-1","agent":{"id":"shop-01"},"user":{"tag":"h1:W9zBRr9gdU5qBCQmCJV1xw"},"client_id":"app","evidence":{"id":"urn:e"},"policies":[{"id":"limit"},{"id":"inline","sha256":"ab12cd"}],"op":{"action":"create_order","name":"orders.create","session":"h1:W9zBRr9gdU5qBCQmCJV1xw"},"http":{"path":"/a \"b\""}}"#;
 
 /// RFC 4231 §4.3: the person whose hash stands in [`PAID`].
 const SUB: &str = "what do ya want for nothing?";
@@ -29,6 +29,9 @@ fn each_name_finds_what_it_says_and_its_denial_the_rest() {
     for (name, value, expected) in [
         ("action", "create_order", true),
         ("action", "create", false),
+        ("action", "orders.*", true),
+        ("session", SUB, true),
+        ("session", "h1:X*", false),
         ("agent", "shop-*", true),
         ("agent", "*-01", true),
         ("agent", "*op-0*", true),
@@ -159,7 +162,7 @@ fn a_mistake_says_how_to_mend_it() {
             &[("since", "1h"), ("until", "2h")],
             "nothing is from `2026-11-23T13:13:20.000000Z` on and before",
         ),
-        (&[("user", "ali*")], "`user` is a whole `sub`"),
+        (&[("user", "ali*")], "every `user` stands in the log as a keyed hash: give a whole value"),
         (&[("agent", "")], "`agent` has no value"),
         (&[("agent", "!")], "`agent` has no value"),
     ] {
@@ -244,6 +247,15 @@ proptest! {
             })
         });
         prop_assert_eq!(Pattern::parse(&format!("{before}{text}{behind}")).fits(&value), by_the_book);
+    }
+
+    #[test]
+    fn whatever_is_asked_is_a_filter_or_a_mistake(
+        name in prop_oneof!["[a-z]{0,9}", "since|until|user|session|reason|text"], value in any::<String>(),
+    ) {
+        if let Err(mistake) = filter(&[(&name, &value)]) {
+            prop_assert!(!mistake.to_string().is_empty());
+        }
     }
 
     #[test]

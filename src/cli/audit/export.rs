@@ -6,6 +6,7 @@ mod table;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -18,6 +19,7 @@ use super::{LogArgs, must_exist};
 use crate::audit::filter::Filter;
 use crate::cli::{Outcome, Usage, output};
 use crate::journal::reader::{self, Call, Read, Record};
+use crate::journal::search::{self, Order, Query};
 use crate::runtime::clock;
 
 /// `opgate audit export`
@@ -141,23 +143,44 @@ fn written(args: &ExportArgs, filter: &Filter, into: &mut dyn Write) -> anyhow::
     Ok(told)
 }
 
+/// What is done with each record that is asked for.
+type Take<'a> = dyn FnMut(Record, &mut Told) -> anyhow::Result<()> + 'a;
+
 /// Every record that is asked for, in the order of the log. Outcomes are asked for with their decisions.
 fn each(
     args: &ExportArgs,
     filter: &Filter,
     told: &mut Told,
-    take: &mut dyn FnMut(Record, &mut Told) -> anyhow::Result<()>,
+    take: &mut Take<'_>,
 ) -> anyhow::Result<()> {
-    let (mut bad, mut wanted) = (0_u64, Wanted::new(filter));
-    for read in reader::forward(&args.log.audit)? {
+    let directory = &args.log.audit;
+    if filter.is_everything() {
+        return every(directory, told, take);
+    }
+    // A row for a call has its outcome, whenever that came.
+    let is_of_calls = args.format != Format::Jsonl;
+    let query = Query::of_calls(filter, is_of_calls);
+    let mut wanted = Wanted::new(filter, is_of_calls);
+    let mut failed = None;
+    let seen = search::search(directory, &query, Order::Oldest, usize::MAX, &mut |hit| {
+        if wanted.takes(&hit.line)
+            && let Read::Record(record) = reader::read(&hit.file, hit.offset, hit.line.as_bytes())
+        {
+            failed = take(record, told).err();
+        }
+        Ok(if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    if seen.bad > 0 {
+        told.bad.push(format!("{} lines that were come across are no records", seen.bad));
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn every(directory: &Path, told: &mut Told, take: &mut Take<'_>) -> anyhow::Result<()> {
+    let mut bad = 0_u64;
+    for read in reader::forward(directory)? {
         match read? {
-            Read::Record(record) => {
-                // Whose decision is not wanted, nobody waits for.
-                let closes = args.format != Format::Jsonl && record.kind() == "outcome";
-                if closes || wanted.takes(&record) {
-                    take(record, told)?;
-                }
-            }
+            Read::Record(record) => take(record, told)?,
             Read::Bad { file, line, what, .. } => {
                 bad += 1;
                 if told.bad.len() < MOST_BAD {

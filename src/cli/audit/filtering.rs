@@ -10,7 +10,6 @@ use crate::audit::outline::Outline;
 use crate::audit::tag::Tagger;
 use crate::cli::{Usage, output};
 use crate::config::secret::Reference;
-use crate::journal::reader::Record;
 use crate::journal::tag_key;
 use crate::model::time::Timestamp;
 
@@ -26,7 +25,7 @@ pub struct FilterArgs {
     /// Before this time
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
-    /// The action of the operation
+    /// The action of the operation, or the tool that a message names
     #[arg(long, value_name = "ACTION")]
     pub action: Vec<String>,
     /// The agent
@@ -53,6 +52,9 @@ pub struct FilterArgs {
     /// The resource
     #[arg(long, value_name = "RESOURCE")]
     pub resource: Vec<String>,
+    /// The session of messages, by its id or as the log has it (`h1:…`)
+    #[arg(long, value_name = "SESSION")]
+    pub session: Vec<String>,
     /// Text anywhere in the record, letter by letter
     #[arg(long, value_name = "TEXT")]
     pub text: Vec<String>,
@@ -68,7 +70,7 @@ pub struct FilterArgs {
     /// The person, by `sub` or as the log has it (`h1:…`)
     #[arg(long, value_name = "SUB")]
     pub user: Vec<String>,
-    /// The file that `audit.tag_key` names, for `--user` where the key is not kept with the log
+    /// The file that `audit.tag_key` names, for `--user` and `--session` where the key is not kept with the log
     #[arg(long, value_name = "FILE")]
     pub tag_key: Option<PathBuf>,
 }
@@ -88,7 +90,7 @@ impl FilterArgs {
 
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let once: [(&str, &Option<String>); 2] = [("since", &self.since), ("until", &self.until)];
-        let many: [(&str, &[String]); 14] = [
+        let many: [(&str, &[String]); 15] = [
             ("action", &self.action),
             ("agent", &self.agent),
             ("client", &self.client),
@@ -98,6 +100,7 @@ impl FilterArgs {
             ("policy", &self.policy),
             ("reason", &self.reason),
             ("resource", &self.resource),
+            ("session", &self.session),
             ("text", &self.text),
             ("token", &self.token),
             ("trace", &self.trace),
@@ -119,25 +122,28 @@ const MOST_OPEN: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     filter: &'a Filter,
+    /// Whether an outcome comes with its decision also after the time that is asked for.
+    later: bool,
     /// Decisions that were wanted and have no outcome yet.
     open: BTreeSet<u64>,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) const fn new(filter: &'a Filter) -> Self {
-        Self { filter, open: BTreeSet::new() }
+    pub(super) const fn new(filter: &'a Filter, later: bool) -> Self {
+        Self { filter, later, open: BTreeSet::new() }
     }
 
-    /// Whether `record`, the next of the log, is wanted.
-    pub(super) fn takes(&mut self, record: &Record) -> bool {
+    /// Whether the record in `line`, the next of the log, is wanted.
+    pub(super) fn takes(&mut self, line: &str) -> bool {
         if self.filter.is_everything() {
             return true;
         }
-        let Some(outline) = Outline::read(record.line.as_bytes()) else { return false };
-        let takes = self.filter.wants(&outline, &record.line);
+        let Some(outline) = Outline::read(line.as_bytes()) else { return false };
+        let takes = self.filter.wants(&outline, line);
         if outline.kind == "outcome" {
             let is_of_wanted = outline.of.is_some_and(|of| self.open.remove(&of));
-            return takes || (is_of_wanted && self.filter.spans(&outline.ts));
+            let is_in_time = self.later || self.filter.spans(&outline.ts);
+            return takes || (is_of_wanted && is_in_time);
         }
         if takes && outline.is_forwarded() && self.open.len() < MOST_OPEN {
             self.open.insert(outline.seq);

@@ -13,7 +13,7 @@ use crate::audit::filter::Filter;
 use crate::audit::outline::Outline;
 use crate::cli::Outcome;
 use crate::cli::output::{self, Paint, Style};
-use crate::journal::reader::{self, Read, Record};
+use crate::journal::search::{self, Query};
 use crate::runtime::clock;
 
 /// The most groups that are told apart; what is beyond is counted together.
@@ -63,8 +63,6 @@ struct Report {
     /// Those that were refused, or would have been.
     refused: u64,
     groups: BTreeMap<Key, Group>,
-    /// Lines that are no records.
-    bad: u64,
 }
 
 /// Reads the log, and says what was refused.
@@ -72,64 +70,69 @@ pub(super) fn run(args: &RefusedArgs) -> anyhow::Result<Outcome> {
     let directory = &args.log.audit;
     must_exist(directory)?;
     let filter = args.filter.filter(directory, clock::now())?;
-    let report = read(directory, args, &filter)?;
+    let (report, bad) = read(directory, args, &filter)?;
     let text = if args.json {
         format!("{}\n", as_json(&report, args))
     } else {
         as_text(&report, args, Paint::new(output::is_colored()))
     };
     output::print(&text)?;
-    if report.bad > 0 {
-        output::complain(&format!("{} lines of the log are no records", report.bad));
+    if bad > 0 {
+        output::complain(&format!("{bad} lines of the log are no records"));
         return Ok(Outcome::Refused);
     }
     Ok(Outcome::Done)
 }
 
-fn read(directory: &Path, args: &RefusedArgs, filter: &Filter) -> anyhow::Result<Report> {
+fn read(directory: &Path, args: &RefusedArgs, filter: &Filter) -> std::io::Result<(Report, u64)> {
     let mut report = Report::default();
-    let mut log = reader::forward(directory)?;
-    while let Some(read) = log.advance()? {
-        match read {
-            Read::Bad { .. } => report.bad += 1,
-            Read::Record(record) => report.add(&record, args, filter),
-        }
-    }
-    Ok(report)
+    let add = |part: &mut Report, record: &Outline<'_>| part.add(record, args.observed);
+    let join = &mut |part| report.join(part);
+    let seen = search::gather(directory, &Query::of(filter), &Report::default, &add, join)?;
+    Ok((report, seen.bad))
 }
 
 impl Report {
-    fn add(&mut self, record: &Record, args: &RefusedArgs, filter: &Filter) {
-        let outline = Outline::read(record.line.as_bytes());
-        if !outline.is_some_and(|outline| filter.wants(&outline, &record.line)) {
-            return;
-        }
-        let count = match record.kind() {
-            "decision" if !args.observed || record.text(&["mode"]) == "observe" => 1,
+    fn add(&mut self, record: &Outline<'_>, observed: bool) {
+        let count = match &*record.kind {
+            "decision" if !observed || record.mode == "observe" => 1,
             // Refusals of callers without a valid token that were only counted.
-            "aggregate" if !args.observed => record.number(&["count"]).unwrap_or_default(),
+            "aggregate" if !observed => record.count.unwrap_or_default(),
             _ => return,
         };
         self.calls += count;
-        if record.text(&["decision"]) == "allow" {
+        if record.verdict() == "allow" {
             return;
         }
         self.refused += count;
-        let text = |path: &[&str]| record.text(path).to_owned();
         let key = Key {
-            reason: text(&["reason"]),
-            resource: text(&["resource"]),
-            action: text(&["op", "action"]),
-            agent: text(&["agent", "id"]),
+            reason: record.reason.as_ref().to_owned(),
+            resource: record.resource.as_ref().to_owned(),
+            action: record.op.action.as_ref().to_owned(),
+            agent: record.agent.id.as_ref().to_owned(),
         };
+        let (ts, id) = (record.ts.as_ref().to_owned(), record.id.as_ref().to_owned());
+        self.group(key, Group { count, first: ts.clone(), last: ts, example: id });
+    }
+
+    /// Adds what comes later.
+    fn group(&mut self, key: Key, later: Group) {
         let is_full = self.groups.len() >= MAX_GROUPS && !self.groups.contains_key(&key);
         let key = if is_full { Key { reason: key.reason, ..Key::default() } } else { key };
         let group = self.groups.entry(key).or_default();
-        group.count += count;
-        group.last = text(&["ts"]);
-        group.example = text(&["id"]);
+        group.count += later.count;
         if group.first.is_empty() {
-            group.first.clone_from(&group.last);
+            group.first = later.first;
+        }
+        (group.last, group.example) = (later.last, later.example);
+    }
+
+    /// Adds the part of the log that follows.
+    fn join(&mut self, next: Self) {
+        self.calls += next.calls;
+        self.refused += next.refused;
+        for (key, group) in next.groups {
+            self.group(key, group);
         }
     }
 
@@ -218,15 +221,6 @@ mod tests {
         }
     }
 
-    fn record(value: &Value) -> Record {
-        Record {
-            file: "audit/seg/000000000000.jsonl".into(),
-            offset: 0,
-            line: value.to_string().into(),
-            members: value.as_object().unwrap().clone(),
-        }
-    }
-
     fn decision(seq: u64, decision: &str, mode: Option<&str>, agent: &str) -> Value {
         let mut value = json!({
             "seq": seq, "ts": format!("2026-11-24T08:00:0{seq}.000000Z"), "type": "decision",
@@ -239,8 +233,10 @@ mod tests {
         value
     }
 
+    /// Of records in two parts.
     fn report(args: &RefusedArgs) -> Report {
         let mut report = Report::default();
+        let mut part = Report::default();
         let filter = args.filter.filter(Path::new("nowhere"), clock::now()).unwrap();
         for value in [
             decision(1, "deny", Some("observe"), "a"),
@@ -251,8 +247,14 @@ mod tests {
                 "reason": "token_absent", "count": 40}),
             json!({"seq": 6, "ts": "2026-11-24T08:00:06.000000Z", "type": "outcome", "of": 1}),
         ] {
-            report.add(&record(&value), args, &filter);
+            let line = value.to_string();
+            let outline = Outline::read(line.as_bytes()).unwrap();
+            let into = if outline.seq < 3 { &mut report } else { &mut part };
+            if filter.wants(&outline, &line) {
+                into.add(&outline, args.observed);
+            }
         }
+        report.join(part);
         report
     }
 
@@ -292,11 +294,8 @@ mod tests {
     fn there_are_never_more_groups_than_fit() {
         let mut all = Report::default();
         for n in 0..MAX_GROUPS + 10 {
-            all.add(
-                &record(&decision(1, "deny", None, &n.to_string())),
-                &args(),
-                &Filter::default(),
-            );
+            let line = decision(1, "deny", None, &n.to_string()).to_string();
+            all.add(&Outline::read(line.as_bytes()).unwrap(), false);
         }
         assert_eq!(all.groups.len(), MAX_GROUPS + 1);
         assert_eq!(all.refused, u64::try_from(MAX_GROUPS + 10).unwrap());

@@ -64,6 +64,7 @@ fn story(call: &Call, paint: Paint) -> String {
     let (method, what) = asked(record);
     add("asked for", join([method, what]));
     add("operation", text(&["op", "action"]));
+    add("session", text(&["op", "session"]));
     add("resource", text(&["resource"]));
     add("agent", or(text(&["agent", "id"]), "not known: no verified token"));
     add("person", text(&["user", "tag"]));

@@ -124,7 +124,7 @@ fn counted(
 ) -> io::Result<(Tally, u64)> {
     // Where nothing is asked but about the time, every outcome is of a call that counts, or of one from before.
     let new = || Tally::new(Arc::clone(frame), by, filter.is_of_time_alone());
-    let (mut tally, query) = (new(), Query::of_calls(filter));
+    let (mut tally, query) = (new(), Query::of_calls(filter, false));
     let seen = search::gather(directory, &query, &new, &Tally::add, &mut |part| tally.join(part))?;
     Ok((tally, seen.bad))
 }
