@@ -150,6 +150,11 @@ impl Field {
         }
     }
 
+    /// Whether this can be asked about an outcome.
+    const fn is_of_outcomes(self) -> bool {
+        matches!(self, Self::Id | Self::Reason | Self::Text | Self::Type)
+    }
+
     /// Whether `record` is one that this can be asked about.
     fn concerns(self, record: &Outline<'_>) -> bool {
         match self {
@@ -309,6 +314,11 @@ impl Filter {
     /// Whether nothing is asked but about the time.
     pub const fn is_of_time_alone(&self) -> bool {
         self.conditions.is_empty()
+    }
+
+    /// Whether an outcome can be wanted, which half of a log is made of.
+    pub fn can_want_outcomes(&self) -> bool {
+        self.conditions.iter().all(|condition| condition.field.is_of_outcomes())
     }
 
     /// The first moment that is wanted, in the form of records.

@@ -53,6 +53,8 @@ type Wants<'a> = dyn Fn(&Outline<'_>, &str) -> bool + Sync + 'a;
 /// What is looked for.
 pub struct Query<'a> {
     needles: Vec<Finder<'static>>,
+    /// What stands in lines that need not be read.
+    passed_over: Option<Finder<'static>>,
     since: Option<&'a str>,
     until: Option<&'a str>,
     wants: Box<Wants<'a>>,
@@ -63,6 +65,7 @@ impl<'a> Query<'a> {
     pub fn of(filter: &'a Filter) -> Self {
         Self {
             needles: filter.needles().iter().map(|one| Finder::new(&**one).into_owned()).collect(),
+            passed_over: (!filter.can_want_outcomes()).then(|| Finder::new(OUTCOME).into_owned()),
             since: filter.since(),
             until: filter.until(),
             wants: Box::new(|record, line| filter.wants(record, line)),
@@ -73,6 +76,7 @@ impl<'a> Query<'a> {
     pub fn with(needle: &str, wants: impl Fn(&Outline<'_>) -> bool + Sync + 'a) -> Self {
         Self {
             needles: vec![Finder::new(needle).into_owned()],
+            passed_over: None,
             since: None,
             until: None,
             wants: Box::new(move |record, _| wants(record)),
@@ -82,7 +86,7 @@ impl<'a> Query<'a> {
     /// The calls that `filter` wants, and every outcome, whose decision may be one of them; where `later`, also
     /// those after the time that is asked for.
     pub fn of_calls(filter: &'a Filter, later: bool) -> Self {
-        let mut query = Self::of(filter);
+        let mut query = Self { passed_over: None, ..Self::of(filter) };
         if !query.needles.is_empty() {
             query.needles.push(Finder::new(OUTCOME).into_owned());
         }
@@ -532,7 +536,11 @@ impl<S: Sink> Look<'_, S> {
     }
 
     fn line(&mut self, offset: u64, begin: usize, line: &[u8]) {
-        if self.sink.has_enough() || quick_time(line).is_some_and(|ts| !self.query.spans(ts)) {
+        let query = self.query;
+        if self.sink.has_enough()
+            || quick_time(line).is_some_and(|ts| !query.spans(ts))
+            || query.passed_over.as_ref().is_some_and(|one| one.find(line).is_some())
+        {
             return;
         }
         let record = (line.len() <= MAX_LINE).then(|| Outline::read(line)).flatten();
@@ -540,7 +548,7 @@ impl<S: Sink> Look<'_, S> {
             self.seen.bad = self.seen.bad.saturating_add(1);
             return;
         };
-        if (self.query.wants)(&record, text) {
+        if (query.wants)(&record, text) {
             self.seen.hits = self.seen.hits.saturating_add(1);
             let offset = offset.saturating_add(u64::try_from(begin).unwrap_or(u64::MAX));
             self.sink.take(offset, &record, text);

@@ -14,6 +14,7 @@ fn wants(pairs: &[(&str, &str)], line: &str) -> bool {
     let filter = filter(pairs).unwrap();
     let wanted = filter.wants(&Outline::read(line.as_bytes()).unwrap(), line);
     let needles = filter.needles();
+    assert!(!wanted || filter.can_want_outcomes() || !line.contains(r#""type":"outcome""#));
     let has = |needle: &[u8]| memchr::memmem::find(line.as_bytes(), needle).is_some();
     assert!(!wanted || needles.is_empty() || needles.iter().any(|one| has(one)), "{pairs:?}");
     wanted
