@@ -1,11 +1,15 @@
--- The load of one wrk thread. With a file of tokens, each request carries the next one; without,
--- every request carries the headers of the command line. Ends with one line of JSON.
+-- The load of one wrk thread. With a file of tokens, each request carries the next one; without (`-`),
+-- every request carries the headers of the command line. A second file is the body of every request. Ends with one line of JSON.
 
 local requests, at = {}, 0
 wrapped = 0
 
 function init(args)
-   if not args[1] then return end
+   if args[2] then
+      wrk.method = "POST"
+      wrk.body = io.open(args[2]):read("*a")
+   end
+   if not args[1] or args[1] == "-" then return end
    for token in io.lines(args[1]) do
       wrk.headers["Authorization"] = "Bearer " .. token
       requests[#requests + 1] = wrk.format()
