@@ -3,6 +3,7 @@
 //! not hold, the exit code is 1.
 
 mod agent;
+mod mcp;
 mod shop;
 
 use std::fs;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::agent::{Agent, Answer};
 use self::shop::Shop;
@@ -72,6 +73,7 @@ async fn tell(args: &DemoArgs, folder: &Path) -> anyhow::Result<Outcome> {
     say(&format!("The gate listens on {address} and serves it as {RESOURCE}."))?;
     let agent = Agent { address: address.clone() };
     let token = act(&mut story, &agent, &shop, &key).await?;
+    mcp::act(&mut story, &agent, &shop, &key).await?;
     review(&mut story, folder, &journal).await?;
     let outcome = story.end()?;
     if !args.once {
@@ -94,7 +96,8 @@ fn write_files(folder: &Path, key: &SigningKey, shop: &Shop) -> anyhow::Result<P
     let text = text
         .replace("@upstream@", &format!("http://{}", shop.address))
         .replace("@issuer@", ISSUER)
-        .replace("@resource@", RESOURCE);
+        .replace("@resource@", RESOURCE)
+        .replace("@mcp@", mcp::RESOURCE);
     fs::write(&file, text)?;
     Ok(file)
 }
@@ -180,20 +183,32 @@ async fn act(
 fn mint(key: &SigningKey, operations: &[&str]) -> anyhow::Result<String> {
     let operations: Vec<_> = operations
         .iter()
-        .map(|text| Allowance::parse(text).map_err(anyhow::Error::msg))
+        .map(|text| Ok(Allowance::parse(text).map_err(anyhow::Error::msg)?.json()))
         .collect::<anyhow::Result<_>>()?;
+    let entry =
+        json!({"type": "agent_operation", "operations": operations, "locations": [RESOURCE]});
+    mint_for(key, RESOURCE, "shopping-agent", &json!([entry]))
+}
+
+/// A token of `agent` for `resource`, with these `details`.
+fn mint_for(
+    key: &SigningKey,
+    resource: &str,
+    agent: &str,
+    details: &Value,
+) -> anyhow::Result<String> {
     token::mint(&Minting {
         key,
         key_id: "demo",
         issuer: ISSUER,
-        audience: &[RESOURCE.to_owned()],
+        audience: &[resource.to_owned()],
         subject: "alice",
         client_id: Some("demo-client"),
-        agent: Some("shopping-agent"),
+        agent: Some(agent),
         scope: None,
-        operations: &operations,
-        locations: &[RESOURCE.to_owned()],
-        details: &[],
+        operations: &[],
+        locations: &[],
+        details: details.as_array().map_or(&[], Vec::as_slice),
         claims: &serde_json::Map::new(),
         issued: clock::now(),
         ttl: Duration::from_hours(8),
@@ -228,9 +243,11 @@ async fn review(story: &mut Story, folder: &Path, journal: &Journal) -> anyhow::
             .filter(|record| record.kind() == kind && record.text(&["decision"]) == verdict)
             .count()
     };
-    story.expect("two calls were allowed", count("decision", "allow") == 2)?;
-    story.expect("four were refused", count("decision", "deny") == 4)?;
-    story.expect("each call that was allowed has its outcome", count("outcome", "") == 2)?;
+    let (allowed, refused) = (2 + mcp::ALLOWED, 4 + mcp::REFUSED);
+    story
+        .expect(&format!("{allowed} calls were allowed"), count("decision", "allow") == allowed)?;
+    story.expect(&format!("{refused} were refused"), count("decision", "deny") == refused)?;
+    story.expect("each call that was allowed has its outcome", count("outcome", "") == allowed)?;
     let is_dense =
         records.iter().enumerate().all(|(n, record)| record.seq() == u64::try_from(n).ok());
     story.expect("no record is missing", is_dense && journal.stats().lost == 0)?;
@@ -251,7 +268,9 @@ async fn settled(directory: &Path) -> anyhow::Result<Vec<Record>> {
                 Ok(Read::Bad { .. }) | Err(_) => None,
             })
             .collect();
-        if records.iter().filter(|record: &&Record| record.kind() == "outcome").count() >= 2 {
+        if records.iter().filter(|record: &&Record| record.kind() == "outcome").count()
+            >= 2 + mcp::ALLOWED
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

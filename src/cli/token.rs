@@ -245,7 +245,8 @@ impl Allowance {
         Ok(Self::Request(method, path))
     }
 
-    fn json(&self) -> Value {
+    /// It, as an entry has it.
+    pub fn json(&self) -> Value {
         match self {
             Self::Action(action) => json!({ "action": action }),
             Self::Request(method, path) => {

@@ -31,6 +31,18 @@ impl Agent {
         token: Option<&str>,
         body: &[u8],
     ) -> anyhow::Result<Answer> {
+        self.send(method, path, token, &[], body).await
+    }
+
+    /// The same, with these headers.
+    pub(super) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> anyhow::Result<Answer> {
         let stream =
             TcpStream::connect(&self.address).await.context("the gate cannot be reached")?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -39,6 +51,9 @@ impl Agent {
             Request::builder().method(method).uri(path).header(header::HOST, "tools.example.com");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(Full::new(Bytes::copy_from_slice(body)))?;
         let (parts, body) = sender.send_request(request).await?.into_parts();
@@ -62,10 +77,18 @@ impl Answer {
     /// What the answer comes to, in a few words.
     pub(super) fn brief(&self) -> String {
         let body = self.json();
-        match body.get("error").and_then(Value::as_str) {
+        let error = body.get("error");
+        // That of a message says so in its data.
+        let of_message = body.pointer("/error/data/error");
+        match error.and_then(Value::as_str).or(of_message.and_then(Value::as_str)) {
             Some(error) => error.to_owned(),
             None => body.to_string(),
         }
+    }
+
+    /// A header.
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        Some(self.headers.get(name)?.to_str().ok()?.to_owned())
     }
 
     /// A parameter of the challenge.
