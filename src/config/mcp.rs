@@ -64,6 +64,7 @@ pub(super) fn server(
             "refuse" => Definitions::Refused,
             _ => Definitions::Reported,
         },
+        validates: section.switch("validate"),
         rebinds: section.text_or_default("session_unknown").0 == "allow_rebind",
         origins: origins.into_iter().map(|(origin, _)| origin).collect(),
         tools,

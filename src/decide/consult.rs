@@ -17,6 +17,7 @@ use crate::model::consulted::Consulted;
 use crate::model::operation::Operation;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::operation::mcp::definition::InputSchema;
 use crate::policy::algebra::{Ask, Asked};
 use crate::policy::engine::{
     Class, Evaluation, Failure, Input, Language, Limits, Policy, Source, Verdict, Written,
@@ -50,6 +51,8 @@ pub struct Question<'a> {
     pub body: Option<&'a Body>,
     /// Whether there is a body that was not.
     pub is_unread: bool,
+    /// What the arguments of a message must fit.
+    pub schema: Option<&'a InputSchema>,
 }
 
 /// The policies of one call, as they are asked.

@@ -186,9 +186,10 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
         scopes_suffice: resource.scopes_suffice,
         local_policies: resource.local_policies.len(),
     };
-    if let Some(contract) = &entry.contract
+    let is_validated = entry.contract.is_some() || question.schema.is_some();
+    if is_validated
         && algebra::concerns(&demand, grant, &operation)
-        && let Err(breach) = fits(contract, question, &operation)
+        && let Err(breach) = fits(entry.contract.as_deref(), question, &operation)
     {
         return Ok(breach.into());
     }
@@ -226,10 +227,14 @@ pub fn authorize(question: &Question<'_>, facts: &Facts<'_>) -> Result<Decided, 
 /// Whether the arguments are those that the operation takes, where the operator has them validated: before
 /// any policy, so that policies are asked of nothing else, and only where the token is about the operation.
 fn fits(
-    contract: &Contract,
+    contract: Option<&Contract>,
     question: &Question<'_>,
     operation: &Operation<'_>,
 ) -> Result<(), Breach> {
+    if let (Some(schema), Some(arguments)) = (question.schema, operation.args()) {
+        schema.check(arguments).map_err(Breach::Argument)?;
+    }
+    let Some(contract) = contract else { return Ok(()) };
     let content_type = question.headers.get(header::CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     contract.check(operation, Sent { content_type, is_unread: question.is_unread })

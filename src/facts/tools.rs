@@ -10,12 +10,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::model::hex::{hex, unhex};
-use crate::operation::mcp::definition::{Definition, resembles};
+use crate::operation::mcp::definition::{Definition, InputSchema, resembles};
 use crate::runtime::file;
 use crate::token::hash::sha256;
 
@@ -26,7 +27,10 @@ const MOST: usize = 10_000;
 /// The most that the file may hold. What comes then is remembered until the process ends.
 const MOST_BYTES: u64 = 64 << 20;
 /// The longest definition that is kept in words, and not by its digest alone.
-const MOST_TEXT: usize = 16 << 10;
+const MOST_TEXT: usize = 64 << 10;
+
+/// The most schemas that are kept compiled.
+const MOST_SCHEMAS: usize = 1_000;
 
 /// A tool: the identifier of its resource, and its name.
 type Key = (Box<str>, Box<str>);
@@ -103,6 +107,8 @@ struct Line {
 pub struct Tools {
     path: PathBuf,
     held: Mutex<Held>,
+    /// What tools take, by the SHA-256 of their definitions; bounded.
+    schemas: Cache<[u8; 32], Arc<InputSchema>>,
 }
 
 #[derive(Debug, Default)]
@@ -125,7 +131,8 @@ struct Extent {
 impl Tools {
     /// Those of the file at `path`; none where there is no such file.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let tools = Self { path: path.to_owned(), held: Mutex::default() };
+        let schemas = Cache::new(MOST_SCHEMAS);
+        let tools = Self { path: path.to_owned(), held: Mutex::default(), schemas };
         let mut held = tools.held();
         let Extent { lines, is_torn } = held.read(path)?;
         if is_torn || (lines > 1_000 && lines > 4 * held.tools.len()) {
@@ -160,6 +167,20 @@ impl Tools {
             held.read(&self.path).ok();
         }
         held.tools.get(&key).cloned()
+    }
+
+    /// What a tool takes by what its server says now; `None` where the server was not heard.
+    pub fn schema(&self, resource: &str, tool: &str) -> Option<Arc<InputSchema>> {
+        let seen = self.known(resource, tool)?.seen?;
+        if let Some(schema) = self.schemas.get(&seen.sha256) {
+            return Some(schema);
+        }
+        let schema = Arc::new(match seen.text {
+            Some(text) => InputSchema::read(&Definition { name: tool.into(), text }),
+            None => InputSchema::UNREADABLE,
+        });
+        self.schemas.insert(seen.sha256, Arc::clone(&schema));
+        Some(schema)
     }
 
     /// Remembers what a server says of its tools now. Gives what is new, and the lines that [`Tools::keep`]

@@ -32,6 +32,7 @@ use crate::model::time::Timestamp;
 use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
 use crate::operation::mcp::Server;
+use crate::operation::mcp::asked::Asked;
 use crate::operation::mcp::message::Id;
 use crate::state::Snapshot;
 use crate::token::extract::{self, Credentials};
@@ -202,7 +203,11 @@ async fn decide<'a>(
             now,
         )?);
     }
+    let validated = call.resource().mcp.as_ref().is_some_and(|server| server.validates);
+    let tool = call.asked().and_then(Asked::tool).filter(|_| validated);
+    let schema = tool.and_then(|tool| facts.tools().schema(&call.resource().id, tool));
     let question = Question {
+        schema: schema.as_deref(),
         call,
         grant,
         presenter,

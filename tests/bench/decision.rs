@@ -321,6 +321,7 @@ fn measured(parts: &Parts, facts: &Facts<'_>) -> (Arc<Grant>, Permit) {
         client: None,
         body: None,
         is_unread: false,
+        schema: None,
     };
     let permit = decide::authorize(&question, facts).unwrap().verdict.unwrap();
     (grant, permit)

@@ -129,6 +129,7 @@ impl Program {
         self.remembered = Some(Arc::clone(&grant));
         let (call, grant, presenter, headers) = (&call, &*grant, &presenter, &parts.headers);
         let question = Question {
+            schema: None,
             call,
             grant,
             presenter,

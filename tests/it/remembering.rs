@@ -274,6 +274,7 @@ impl World {
                 let (call, grant, presenter, headers) =
                     (&call, &*grant, &presenter, &parts.headers);
                 let question = Question {
+                    schema: None,
                     call,
                     grant,
                     presenter,

@@ -29,6 +29,8 @@ pub struct Server {
     pub origins: Vec<Box<str>>,
     /// What becomes of a tool whose definition is not the approved one.
     pub definitions: Definitions,
+    /// Whether arguments must fit what the server says that a tool takes.
+    pub validates: bool,
     /// What is demanded for tools, in file order.
     pub tools: Vec<Tool>,
 }

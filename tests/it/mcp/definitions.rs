@@ -194,3 +194,37 @@ fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
         assert_eq!(response.body, body.as_bytes(), "{case}");
     }
 }
+
+#[test]
+fn arguments_are_held_against_what_the_server_says_that_a_tool_takes() {
+    let schema = json!({"type": "object", "properties": {"amount": {"type": "integer", "minimum": 1}},
+        "required": ["amount"], "additionalProperties": false});
+    let orders = json!({"name": "create_order", "inputSchema": schema});
+    let odd = json!({"name": "odd", "inputSchema": {"unevaluatedProperties": false}});
+    let echo = listing(&Arc::new(Mutex::new(json!([orders, odd]))));
+    let gate = server(&echo, "mcp.validate = true").start();
+    let token = granting(&gate, &json!([{"action": "create_order"}, {"action": "odd"}]));
+    let order =
+        |arguments: &Value| post(&gate, &token, &[CURRENT], &tool("create_order", arguments));
+    assert_eq!(order(&json!({"amount": "x"})).status, 200, "nothing is known of it yet");
+    list(&gate, &token);
+    let before = echo.requests().len();
+    for (arguments, pointer) in [
+        (json!({"amount": "x"}), "/params/arguments/amount"),
+        (json!({"amount": 0}), "/params/arguments/amount"),
+        (json!({}), "/params/arguments"),
+        (json!({"amount": 1, "more": 1}), "/params/arguments/more"),
+    ] {
+        let response = order(&arguments);
+        assert_eq!(response.status, 400, "{arguments}");
+        let error = &response.json()["error"];
+        assert_eq!((&error["code"], &error["data"]["pointer"]), (&json!(-32_602), &json!(pointer)));
+        assert_eq!(gate.decision(&response.decision_id())["reason"], "arguments_invalid");
+    }
+    assert_eq!(call(&gate, &token, "odd").status, 400, "what cannot be read fits nothing");
+    let other = granting(&gate, &json!([{"action": "other"}]));
+    let stranger = post(&gate, &other, &[CURRENT], &tool("create_order", &json!({})));
+    assert_eq!(stranger.status, 403, "who may not call it does not learn what it takes");
+    assert_eq!(echo.requests().len(), before);
+    assert_eq!(order(&json!({"amount": 1})).status, 200);
+}
