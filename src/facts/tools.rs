@@ -106,14 +106,24 @@ struct Line {
 #[derive(Debug)]
 pub struct Tools {
     path: PathBuf,
+    /// Held for a look and a change at a time, and never while the disk works.
     held: Mutex<Held>,
+    /// Held while the file is written, so that its lines stand in the order of what was said.
+    writing: Mutex<()>,
     /// What tools take, by the SHA-256 of their definitions; bounded.
     schemas: Cache<[u8; 32], Arc<InputSchema>>,
 }
 
+/// The tools of one resource, by their names.
+type Named = BTreeMap<Box<str>, Known>;
+
 #[derive(Debug, Default)]
 struct Held {
-    tools: BTreeMap<Key, Known>,
+    /// By the identifiers of their resources.
+    tools: BTreeMap<Box<str>, Named>,
+    count: usize,
+    /// What is still to be written.
+    pending: Vec<u8>,
     /// How long the file was when it was read or written last.
     length: u64,
     /// Nothing is kept: whoever only asks leaves no trace.
@@ -132,14 +142,13 @@ impl Tools {
     /// Those of the file at `path`; none where there is no such file.
     pub fn read(path: &Path) -> io::Result<Self> {
         let schemas = Cache::new(MOST_SCHEMAS);
-        let tools = Self { path: path.to_owned(), held: Mutex::default(), schemas };
-        let mut held = tools.held();
+        let mut held = Held::default();
         let Extent { lines, is_torn } = held.read(path)?;
-        if is_torn || (lines > 1_000 && lines > 4 * held.tools.len()) {
+        if is_torn || (lines > 1_000 && lines > 4 * held.count) {
             held.rewrite(path)?;
         }
-        drop(held);
-        Ok(tools)
+        let (held, writing) = (Mutex::new(held), Mutex::default());
+        Ok(Self { path: path.to_owned(), held, writing, schemas })
     }
 
     /// Keeps nothing from here on.
@@ -154,27 +163,41 @@ impl Tools {
 
     /// Every tool, by resource and name.
     pub fn all(&self) -> BTreeMap<Key, Known> {
-        self.held().tools.clone()
+        let held = self.held();
+        let mut all = BTreeMap::new();
+        for (resource, named) in &held.tools {
+            let of =
+                named.iter().map(|(name, known)| ((resource.clone(), name.clone()), known.clone()));
+            all.extend(of);
+        }
+        all
     }
 
-    /// What is known of a tool. Where it is not approved, what was approved meanwhile is read first.
+    /// What is known of a tool.
     pub fn known(&self, resource: &str, tool: &str) -> Option<Known> {
-        let key = (resource.into(), tool.into());
+        self.held().find(resource, tool).cloned()
+    }
+
+    /// Whether a tool is approved with what its server says of it now; `None` where nothing is known of it.
+    /// Where it is not, what was approved meanwhile is read first.
+    pub fn is_approved(&self, resource: &str, tool: &str) -> Option<bool> {
         let mut held = self.held();
-        let known = held.tools.get(&key)?;
-        if !known.is_approved() && held.is_behind(&self.path) {
+        if !held.find(resource, tool)?.is_approved() && held.is_behind(&self.path) {
             // What cannot be read changes nothing.
             held.read(&self.path).ok();
         }
-        held.tools.get(&key).cloned()
+        held.find(resource, tool).map(Known::is_approved)
     }
 
     /// What a tool takes by what its server says now; `None` where the server was not heard.
     pub fn schema(&self, resource: &str, tool: &str) -> Option<Arc<InputSchema>> {
-        let seen = self.known(resource, tool)?.seen?;
+        let held = self.held();
+        let seen = held.find(resource, tool)?.seen.as_ref()?;
         if let Some(schema) = self.schemas.get(&seen.sha256) {
             return Some(schema);
         }
+        let seen = seen.clone();
+        drop(held);
         let schema = Arc::new(match seen.text {
             Some(text) => InputSchema::read(&Definition { name: tool.into(), text }),
             None => InputSchema::UNREADABLE,
@@ -183,39 +206,38 @@ impl Tools {
         Some(schema)
     }
 
-    /// Remembers what a server says of its tools now. Gives what is new, and the lines that [`Tools::keep`]
-    /// writes.
-    pub fn see(
-        &self,
-        resource: &str,
-        definitions: &[Definition],
-    ) -> (Vec<(Box<str>, News)>, Vec<u8>) {
-        let (mut news, mut lines) = (Vec::new(), Vec::new());
+    /// Remembers what a server says of its tools now. Gives what is new; where anything is, [`Tools::keep`]
+    /// has to write it.
+    pub fn see(&self, resource: &str, definitions: &[Definition]) -> (Vec<(Box<str>, News)>, bool) {
+        let mut news = Vec::new();
         let mut held = self.held();
         for definition in definitions {
-            if let Some((one, line)) = held.see(resource, definition) {
-                news.extend(one.map(|one| (definition.name.clone(), one)));
-                lines.extend_from_slice(&line);
-            }
+            let one = held.see(resource, definition);
+            news.extend(one.map(|one| (definition.name.clone(), one)));
         }
-        (news, lines)
+        (news, !held.pending.is_empty())
     }
 
-    /// Appends to the file. Blocks for the disk.
-    pub fn keep(&self, lines: &[u8]) -> io::Result<()> {
+    /// Writes what is still to be written. Blocks for the disk.
+    pub fn keep(&self) -> io::Result<()> {
+        let _in_order = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.held();
-        if lines.is_empty() || held.is_only_asked {
+        let lines = std::mem::take(&mut held.pending);
+        let (before, is_only_asked) = (held.length, held.is_only_asked);
+        drop(held);
+        if lines.is_empty() || is_only_asked {
             return Ok(());
         }
         let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
         if file.metadata()?.len() > MOST_BYTES {
             return Err(io::Error::other("it has grown too large"));
         }
-        file.write_all(lines)?;
+        file.write_all(&lines)?;
         file.sync_data()?;
-        let is_own = !held.is_behind_by(&self.path, u64::try_from(lines.len()).unwrap_or(u64::MAX));
-        if is_own {
-            held.length = file.metadata()?.len();
+        let (own, now) = (u64::try_from(lines.len()).unwrap_or(u64::MAX), file.metadata()?.len());
+        // Where somebody else has written as well, the file is read again when that can matter.
+        if now == before.saturating_add(own) {
+            self.held().length = now;
         }
         Ok(())
     }
@@ -223,14 +245,13 @@ impl Tools {
     /// Approves the definition that a tool was seen with last, and keeps that. `false` where nothing is known
     /// of it.
     pub fn approve(&self, resource: &str, tool: &str) -> io::Result<bool> {
-        let key = (Box::from(resource), Box::from(tool));
-        let seen = self.held().tools.get(&key).and_then(|known| known.seen.clone());
-        let Some(seen) = seen else { return Ok(false) };
-        self.keep(&line(&key, &seen, true, None))?;
         let mut held = self.held();
-        held.tools
-            .insert(key, Known { approved: Some(seen.clone()), seen: Some(seen), resembles: None });
-        Ok(true)
+        let Some(known) = held.find_mut(resource, tool) else { return Ok(false) };
+        let Some(seen) = known.seen.clone() else { return Ok(false) };
+        *known = Known { approved: Some(seen.clone()), seen: Some(seen.clone()), resembles: None };
+        held.pending.extend(line(resource, tool, &seen, true, None));
+        drop(held);
+        self.keep().map(|()| true)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -239,6 +260,21 @@ impl Tools {
 }
 
 impl Held {
+    fn find(&self, resource: &str, tool: &str) -> Option<&Known> {
+        self.tools.get(resource)?.get(tool)
+    }
+
+    fn find_mut(&mut self, resource: &str, tool: &str) -> Option<&mut Known> {
+        self.tools.get_mut(resource)?.get_mut(tool)
+    }
+
+    fn insert(&mut self, resource: &str, tool: &str, known: Known) {
+        let named = self.tools.entry(resource.into()).or_default();
+        if named.insert(tool.into(), known).is_none() {
+            self.count += 1;
+        }
+    }
+
     /// Reads the whole file. A line that is none was not written to its end.
     fn read(&mut self, path: &Path) -> io::Result<Extent> {
         let text = match fs::read(path) {
@@ -251,67 +287,73 @@ impl Held {
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             count += 1;
             let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
-            let Some(sha256) = unhex(&line.sha256) else { continue };
-            let seen = Seen { sha256, text: line.definition };
-            let known = self.tools.entry((line.resource, line.tool)).or_default();
-            if line.approved {
-                known.approved = Some(seen.clone());
-            }
-            known.resembles = line.resembles;
-            // What was heard since is newer than what anybody has written.
-            if is_first || known.seen.is_none() {
-                known.seen = Some(seen);
-            }
+            self.take(line, is_first);
         }
         let is_torn = text.last().is_some_and(|last| *last != b'\n');
         Ok(Extent { lines: count, is_torn })
     }
 
-    fn see(&mut self, resource: &str, definition: &Definition) -> Option<(Option<News>, Vec<u8>)> {
-        let key: Key = (resource.into(), definition.name.clone());
+    fn take(&mut self, line: Line, is_first: bool) {
+        let Some(sha256) = unhex(&line.sha256) else { return };
+        let seen = Seen { sha256, text: line.definition };
+        let mut known = self.find(&line.resource, &line.tool).cloned().unwrap_or_default();
+        if line.approved {
+            known.approved = Some(seen.clone());
+        }
+        known.resembles = line.resembles;
+        // What was heard since is newer than what anybody has written.
+        if is_first || known.seen.is_none() {
+            known.seen = Some(seen);
+        }
+        self.insert(&line.resource, &line.tool, known);
+    }
+
+    fn see(&mut self, resource: &str, definition: &Definition) -> Option<News> {
+        let name = &*definition.name;
         let text = (definition.text.len() <= MOST_TEXT).then(|| definition.text.clone());
         let seen = Seen { sha256: sha256(definition.text.as_bytes()), text };
-        if let Some(known) = self.tools.get_mut(&key) {
+        if let Some(known) = self.find_mut(resource, name) {
             if known.seen.as_ref().is_some_and(|last| last.sha256 == seen.sha256) {
                 return None;
             }
             known.seen = Some(seen.clone());
             let news = (!known.is_approved()).then_some(News::Changed);
-            return Some((news, line(&key, &seen, news.is_none(), known.resembles.as_deref())));
+            let resembles = known.resembles.clone();
+            let written = line(resource, name, &seen, news.is_none(), resembles.as_deref());
+            self.pending.extend(written);
+            return news;
         }
-        if self.tools.len() >= MOST {
+        if self.count >= MOST {
             return None;
         }
-        let of_resource = self
-            .tools
-            .iter()
-            .filter(|((own, _), known)| **own == *resource && known.approved.is_some());
-        let mut like = of_resource.filter(|((_, name), _)| resembles(name, &definition.name));
-        let like = like.next().map(|((_, name), _)| name.clone());
+        let others = self.tools.get(resource).into_iter().flatten();
+        let mut like = others
+            .filter(|(other, known)| known.approved.is_some() && resembles(other, name))
+            .map(|(other, _)| other.clone());
+        let like = like.next();
         let approved = like.is_none().then(|| seen.clone());
-        let written = line(&key, &seen, approved.is_some(), like.as_deref());
         let news = if approved.is_some() { News::First } else { News::Resembling };
-        self.tools.insert(key, Known { approved, seen: Some(seen), resembles: like });
-        Some((Some(news), written))
+        self.pending.extend(line(resource, name, &seen, approved.is_some(), like.as_deref()));
+        self.insert(resource, name, Known { approved, seen: Some(seen), resembles: like });
+        Some(news)
     }
 
     /// Whether somebody else has written.
     fn is_behind(&self, path: &Path) -> bool {
-        self.is_behind_by(path, 0)
-    }
-
-    fn is_behind_by(&self, path: &Path, own: u64) -> bool {
-        let length = fs::metadata(path).map_or(0, |about| about.len());
-        length != self.length.saturating_add(own)
+        fs::metadata(path).map_or(0, |about| about.len()) != self.length
     }
 
     /// Writes what is known anew, so that the file does not grow with every change there ever was.
     fn rewrite(&mut self, path: &Path) -> io::Result<()> {
         let mut text = Vec::new();
-        for (key, known) in &self.tools {
+        let all = self.tools.iter().flat_map(|(resource, named)| {
+            named.iter().map(move |(name, known)| (&**resource, &**name, known))
+        });
+        for (resource, name, known) in all {
             for (seen, approved) in [(&known.approved, true), (&known.seen, false)] {
                 if let Some(seen) = seen.as_ref().filter(|_| approved || !known.is_approved()) {
-                    text.extend(line(key, seen, approved, known.resembles.as_deref()));
+                    let resembles = known.resembles.as_deref();
+                    text.extend(line(resource, name, seen, approved, resembles));
                 }
             }
         }
@@ -321,11 +363,16 @@ impl Held {
     }
 }
 
-fn line(key: &Key, seen: &Seen, approved: bool, resembles: Option<&str>) -> Vec<u8> {
-    let (resource, tool) = key.clone();
+fn line(
+    resource: &str,
+    tool: &str,
+    seen: &Seen,
+    approved: bool,
+    resembles: Option<&str>,
+) -> Vec<u8> {
     let line = Line {
-        resource,
-        tool,
+        resource: resource.into(),
+        tool: tool.into(),
         sha256: hex(&seen.sha256).into(),
         approved,
         resembles: resembles.map(Into::into),
@@ -348,8 +395,8 @@ mod tests {
     }
 
     fn news(tools: &Tools, name: &str, text: &str) -> Option<News> {
-        let (news, lines) = tools.see(SHOP, &said(name, text));
-        tools.keep(&lines).unwrap();
+        let (news, _) = tools.see(SHOP, &said(name, text));
+        tools.keep().unwrap();
         news.first().map(|(_, news)| *news)
     }
 
@@ -363,13 +410,13 @@ mod tests {
         assert_eq!(news(&tools, "a", "2"), Some(News::Changed));
         let again = Tools::read(&path).unwrap();
         assert_eq!(again.all(), tools.all());
-        assert!(!again.known(SHOP, "a").unwrap().is_approved());
+        assert_eq!(again.is_approved(SHOP, "a"), Some(false));
         // Another process approves; the first one feels it.
         assert!(again.approve(SHOP, "a").unwrap() && !again.approve(SHOP, "b").unwrap());
-        assert!(tools.known(SHOP, "a").unwrap().is_approved());
+        assert_eq!(tools.is_approved(SHOP, "a"), Some(true));
         assert_eq!(news(&tools, "a", "1"), Some(News::Changed));
         assert_eq!(news(&tools, "a", "2"), None, "it is what was approved");
-        assert!(tools.known(SHOP, "a").unwrap().is_approved());
+        assert_eq!(tools.is_approved(SHOP, "a"), Some(true));
     }
 
     #[test]
@@ -383,7 +430,7 @@ mod tests {
         // The server goes on, and the disk does not take it.
         tools.see(SHOP, &said("a", "3"));
         other.approve(SHOP, "a").unwrap();
-        assert!(!tools.known(SHOP, "a").unwrap().is_approved());
+        assert_eq!(tools.is_approved(SHOP, "a"), Some(false));
     }
 
     #[test]
@@ -392,9 +439,12 @@ mod tests {
         let path = folder.path().join(FILE);
         let tools = Tools::read(&path).unwrap();
         for n in 0..1_200 {
-            let (_, lines) = tools.see(SHOP, &said("a", &n.to_string()));
-            fs::write(&path, [fs::read(&path).unwrap_or_default(), lines].concat()).unwrap();
+            tools.see(SHOP, &said("a", &n.to_string()));
+            if n % 10 == 0 {
+                tools.keep().unwrap();
+            }
         }
+        tools.keep().unwrap();
         let whole = fs::read(&path).unwrap();
         fs::write(&path, [&whole[..], b"{\"resource\":"].concat()).unwrap();
         let again = Tools::read(&path).unwrap();

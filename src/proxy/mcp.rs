@@ -65,7 +65,7 @@ impl Watch {
     /// Remembers and records what is new about `tools`, which a server lists as those of `resource`.
     fn see(&self, resource: &str, tools: &[Json]) {
         let definitions = Definition::all(tools);
-        let (news, lines) = self.tools.see(resource, &definitions);
+        let (news, is_pending) = self.tools.see(resource, &definitions);
         for (tool, news) in &news {
             if *news != News::First {
                 let what = news.word();
@@ -82,11 +82,11 @@ impl Watch {
             };
             self.journal.note(now(), &record);
         }
-        if !lines.is_empty() {
+        if is_pending {
             let tools = Arc::clone(&self.tools);
             // The disk may take its time, and the answer must not wait for it.
             tokio::task::spawn_blocking(move || {
-                if let Err(error) = tools.keep(&lines) {
+                if let Err(error) = tools.keep() {
                     tracing::error!(%error, "what is known of tools was not kept");
                 }
             });
@@ -312,8 +312,17 @@ impl Rewrite for Streamed {
         data
     }
 
+    /// What is no whole event is none; where it would be taken for one all the same, it was read as one.
     fn end(&mut self) -> Bytes {
         let rest = self.events.give_up();
-        if self.changes() { rest.into() } else { Bytes::new() }
+        if !self.changes() {
+            return Bytes::new();
+        }
+        let said = rewrite::data(&rest);
+        let other = said.and_then(|said| self.ear.message(said.as_bytes()));
+        let rest = other
+            .and_then(|said| rewrite::with_data(&rest, &said))
+            .map_or(rest, String::into_bytes);
+        rest.into()
     }
 }

@@ -92,8 +92,7 @@ impl Visit {
         let Some(tool) = tool.filter(|_| server.definitions != Definitions::Ignored) else {
             return Ok(self);
         };
-        let known = tools.known(&self.place.resource, tool);
-        self.is_changed = known.is_some_and(|known| !known.is_approved());
+        self.is_changed = tools.is_approved(&self.place.resource, tool) == Some(false);
         if self.is_changed && server.definitions == Definitions::Refused {
             return Err(Denial::about(Reason::DefinitionChanged, "definition"));
         }
