@@ -10,7 +10,7 @@ use std::time::Duration;
 use quick_cache::sync::Cache;
 
 use crate::model::time::Timestamp;
-use crate::operation::mcp::message::Id;
+use crate::operation::jsonrpc::Id;
 use crate::operation::mcp::version::Version;
 use crate::token::grant::Grant;
 use crate::token::hash::sha256;

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod contract;
 pub mod head;
+pub mod jsonrpc;
 pub mod mcp;
 pub mod openapi;
 pub mod path;

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::challenge::{Guidance, Profile};
 use super::reject::{self, Challenged, Shape};
 use crate::model::reason::Reason;
+use crate::operation::jsonrpc::Id;
 use crate::operation::mcp::Server;
 use crate::operation::mcp::agreement::VERSION;
-use crate::operation::mcp::message::Id;
 use crate::operation::mcp::version::Version;
 
 /// What an error answers.

@@ -16,10 +16,10 @@ use crate::journal::writer::Journal;
 use crate::model::exact::Json;
 use crate::model::media;
 use crate::model::time::Timestamp;
+use crate::operation::jsonrpc::{Kind, Message};
 use crate::operation::mcp::agreement::SESSION;
 use crate::operation::mcp::definition::Definition;
 use crate::operation::mcp::listing::{Listing, TOOLS};
-use crate::operation::mcp::message::{Kind, Message};
 use crate::operation::mcp::version::Version;
 use crate::runtime::clock;
 

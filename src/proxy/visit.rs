@@ -8,9 +8,9 @@ use crate::facts::sessions::{Owner, Place, Sessions, Standing};
 use crate::facts::tools::Tools;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::operation::jsonrpc::{Id, Kind};
 use crate::operation::mcp::agreement::{self, SESSION};
 use crate::operation::mcp::asked::Asked;
-use crate::operation::mcp::message::Kind;
 use crate::operation::mcp::version::Version;
 use crate::operation::mcp::{Definitions, Server};
 
@@ -101,7 +101,7 @@ impl Visit {
 }
 
 /// What a response answers.
-const fn answered(asked: &Asked) -> Option<&crate::operation::mcp::message::Id> {
+const fn answered(asked: &Asked) -> Option<&Id> {
     match &asked.kind {
         Kind::Response(id) => Some(id),
         Kind::Notification | Kind::Request(_) => None,

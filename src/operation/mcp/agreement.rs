@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName};
 
 use super::asked::Asked;
-use super::message::Message;
 use super::version::{META, Version};
 use crate::model::exact::Json;
 use crate::model::reason::{Denial, Reason};
+use crate::operation::jsonrpc::Message;
 
 /// `MCP-Protocol-Version`
 pub const VERSION: &str = "mcp-protocol-version";

@@ -1,11 +1,11 @@
 //! What a message asks for: the table of methods (`mcp-a2a.md` §2), and what each names.
 
 use super::listing::TOOLS;
-use super::message::{Id, Kind, Message};
 use super::version::Version;
 use crate::model::exact::{EMPTY, Json, folded};
 use crate::model::operation;
 use crate::model::reason::{Denial, Reason};
+use crate::operation::jsonrpc::{Id, Kind, Message};
 
 /// The longest name of a tool or prompt, in octets.
 const MAX_NAME: usize = 1_024;

@@ -3,7 +3,7 @@
 
 use crate::model::exact::Json;
 
-use super::message::Id;
+use crate::operation::jsonrpc::Id;
 
 /// The member of a result that is a list of tools.
 pub const TOOLS: &str = "tools";

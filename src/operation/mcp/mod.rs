@@ -2,14 +2,13 @@
 //! (`mcp-a2a.md` §1 to §4).
 //!
 //! Path and method of the HTTP request say nothing there (`POST /mcp`): the operation stands in the body.
-//! [`message`] reads the envelope, [`version`] tells by which revision it is meant, [`asked`] what is asked
-//! for, and [`agreement`] whether the headers that repeat it say the same.
+//! [`version`] tells by which revision its message is meant, [`asked`] what is asked for, and [`agreement`]
+//! whether the headers that repeat it say the same.
 
 pub mod agreement;
 pub mod asked;
 pub mod definition;
 pub mod listing;
-pub mod message;
 pub mod version;
 
 use crate::model::confirmation;

@@ -1,8 +1,8 @@
 //! By which revision of MCP a message is meant (`mcp-a2a.md` §1).
 
-use super::message::Message;
 use crate::model::exact::Json;
 use crate::model::reason::{Denial, Reason};
+use crate::operation::jsonrpc::Message;
 
 /// A revision of MCP. The order is that of their dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

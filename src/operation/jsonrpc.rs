@@ -1,5 +1,5 @@
 //! One JSON-RPC 2.0 message, strictly (`mcp-a2a.md` §4): what two readers could take for different messages
-//! is refused.
+//! is refused. MCP and A2A are spoken in it.
 
 use std::collections::BTreeMap;
 
