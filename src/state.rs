@@ -10,9 +10,12 @@ use http::Method;
 
 use self::policies::PolicyError;
 use crate::config::{self, Config};
+use crate::decide::exchange;
 use crate::decide::world::{Resource, Signatory, World};
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
+use crate::operation::a2a::version::Version;
+use crate::operation::a2a::{Agent, rest};
 use crate::operation::catalog::{BodyUse, Catalog, Entry};
 use crate::operation::mcp::Server;
 use crate::operation::route::Routes;
@@ -126,9 +129,10 @@ fn resource(
     faults: &mut Vec<PolicyError>,
 ) -> Result<Resource, BuildError> {
     let failed = |source| BuildError::Globs { resource: resource.id.clone(), source };
-    let catalog = match &resource.mcp {
-        Some(server) => endpoint(resource, server),
-        None => operations(resource),
+    let catalog = match (&resource.mcp, &resource.a2a) {
+        (Some(server), _) => endpoint(resource, server),
+        (None, Some(agent)) => exchanges(resource, agent),
+        (None, None) => operations(resource),
     };
     let catalog = catalog.map_err(failed)?;
     let (overlay, confirm) = overlays(resource, &catalog).map_err(failed)?;
@@ -142,6 +146,7 @@ fn resource(
     Ok(Resource {
         id: resource.id.clone(),
         mcp: resource.mcp.clone(),
+        a2a: resource.a2a.clone(),
         overlay,
         confirm,
         catalog,
@@ -219,6 +224,28 @@ fn endpoint(resource: &config::Resource, server: &Server) -> Result<Catalog, glo
     let rules: Vec<_> = rules.into_iter().filter(|(_, _, is_served)| *is_served).collect();
     let root = Pattern::root();
     let rules = rules.iter().map(|(method, entry, _)| (slice::from_ref(method), &root, entry));
+    Catalog::compile(rules.map(|(methods, path, entry)| (methods, path, entry.clone())))
+}
+
+/// What can be asked of an agent: at its root in JSON-RPC, and below it in REST.
+fn exchanges(resource: &config::Resource, agent: &Agent) -> Result<Catalog, globset::Error> {
+    let entry = |action: &str| Entry {
+        action: action.into(),
+        authentication: resource.authentication.clone(),
+        confirmation: resource.confirmation.clone(),
+        body: BodyUse::Json,
+        ..Entry::default()
+    };
+    let mut rules = vec![(Method::POST, Pattern::root(), entry(exchange::MESSAGE))];
+    for (method, glob, asked, is_older) in rest::paths() {
+        let current = (!is_older).then(|| glob.to_owned());
+        let older = agent.versions.contains(&Version::V0_3).then(|| rest::older(glob));
+        let patterns = current.into_iter().chain(older);
+        for pattern in patterns.filter_map(|glob| Pattern::parse(&glob).ok()) {
+            rules.push((method.clone(), pattern, entry(asked.name)));
+        }
+    }
+    let rules = rules.iter().map(|(method, path, entry)| (slice::from_ref(method), path, entry));
     Catalog::compile(rules.map(|(methods, path, entry)| (methods, path, entry.clone())))
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::output::{self, Paint, Rows};
 use super::{Outcome, serve};
 use crate::config::{self, Authorization, Config, Mode, OperationRule, Resource};
+use crate::operation::a2a::Agent;
 use crate::proxy::serving::Serving;
 use crate::proxy::tls::Tls;
 use crate::state::policies;
@@ -66,7 +67,7 @@ fn as_json(config: &Config, warnings: &[String]) -> String {
             let actions: Vec<_> = resource.operations.iter().map(action).collect();
             json!({
                 "id": resource.id, "operations": resource.operations.len(), "mode": mode(resource),
-                "protocol": if resource.mcp.is_some() { "mcp" } else { "http" },
+                "protocol": resource.protocol(),
                 "actions": actions,
                 "upstream": config.upstreams.get(resource.upstream).map(|upstream| &upstream.name),
             })
@@ -113,16 +114,26 @@ fn describe(config: &Config, resource: &Resource) -> String {
         }
         None => String::new(),
     };
-    let what = match &resource.mcp {
-        Some(server) => {
-            let spoken: Vec<_> = server.versions.iter().map(|version| version.name()).collect();
+    let spoken = resource.versions().join(", ");
+    let what = match (&resource.mcp, &resource.a2a) {
+        (Some(server), _) => {
             let rules = server.tools.len();
-            format!("MCP server ({}), {rules} rules for tools", spoken.join(", "))
+            format!("MCP server ({spoken}), {rules} rules for tools")
         }
-        None => format!("{operations} operations{from}"),
+        (None, Some(agent)) => {
+            format!("A2A agent ({spoken}), {}", notified(agent))
+        }
+        (None, None) => format!("{operations} operations{from}"),
     };
     let mode = mode(resource);
     format!("{}: {what}, {by}, {mode}, to `{upstream}`", resource.id)
+}
+
+fn notified(agent: &Agent) -> String {
+    match agent.push_hosts.as_slice() {
+        [] => "notifications denied".to_owned(),
+        hosts => format!("notifications to {}", hosts.join(", ")),
+    }
 }
 
 const fn mode(resource: &Resource) -> &'static str {

@@ -403,9 +403,12 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Workload => format!("the workload that presents the token ({about})"),
         Check::Body => body_to_change(denial, call),
         Check::Overlay => {
-            let is_tool = call.and_then(Call::asked).is_some();
-            let rule = if is_tool { "tool" } else { "deny" };
-            format!("`[[resource.{rule}]]` of the configuration; no token can change it")
+            let rule = match call.map_or("http", |call| call.resource().protocol()) {
+                "a2a" => format!("`resource.a2a.{about}`"),
+                "mcp" => "`[[resource.tool]]`".to_owned(),
+                _ => "`[[resource.deny]]`".to_owned(),
+            };
+            format!("{rule} of the configuration; no token can change it")
         }
         Check::Scope => scope_to_change(judged, config),
         Check::Authentication => authentication_to_change(call),
@@ -464,13 +467,13 @@ fn trust_to_change(denial: Denial, call: Option<&Call<'_>>, config: &Config) -> 
 }
 
 fn body_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
-    let is_message = call.is_some_and(|call| call.resource().mcp.is_some());
+    let protocol = call.map_or("http", |call| call.resource().protocol());
     let about = denial.about.unwrap_or_default();
     match denial.reason {
         Reason::ArgumentsInvalid if about == "ambiguous" => {
             "the argument that has two values: in the path, the query or the body".to_owned()
         }
-        Reason::ArgumentsInvalid if is_message => {
+        Reason::ArgumentsInvalid if protocol != "http" => {
             format!("`{about}` of the message: it is missing, or not what the method takes")
         }
         Reason::ArgumentsInvalid => {
@@ -479,7 +482,9 @@ fn body_to_change(denial: Denial, call: Option<&Call<'_>>) -> String {
         Reason::MessageInvalid => format!("the body: it is not one JSON-RPC message ({about})"),
         Reason::OperationUnknown => "the method: it is not known in this revision".to_owned(),
         Reason::VersionUnsupported => {
-            format!("`{about}`, or `mcp.versions` of the resource: this revision is not spoken")
+            format!(
+                "`{about}`, or `{protocol}.versions` of the resource: this revision is not spoken"
+            )
         }
         Reason::HeaderMismatch => format!("header `{about}`: the message does not say the same"),
         Reason::SessionUnknown => "header `mcp-session-id`: the session is not known".to_owned(),

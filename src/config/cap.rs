@@ -9,7 +9,7 @@ use super::problem::{Place, nearest};
 use super::raw::Section;
 use super::reading::{Reading, Seen};
 use super::value::{self, Wrong};
-use super::{OperationRule, mcp};
+use super::{OperationRule, a2a};
 use crate::operation::catalog::BodyUse;
 use crate::policy::quantities::amount::Amount;
 use crate::policy::quantities::{Cap, Lasts, Measure, Party};
@@ -27,7 +27,7 @@ pub(super) fn caps(
     if let Some(one) = sections.get(MOST) {
         into.problems.add(one.place(), format!("a resource has at most {MOST} caps"));
     }
-    let is_partial = (resource.has("openapi") && !into.opens) || mcp::is_spoken(resource);
+    let is_partial = (resource.has("openapi") && !into.opens) || a2a::is_spoken(resource);
     let mut names = Seen::default();
     let mut read = Vec::new();
     for section in &sections {

@@ -12,16 +12,6 @@ use crate::operation::catalog::Entry;
 use crate::operation::mcp::version::Version;
 use crate::operation::mcp::{Definitions, Name, Server, Tool};
 
-/// Keys of method and path, which say nothing of an MCP server.
-const OF_HTTP: [&str; 6] = ["confirm", "deny", "openapi", "operation", "validate", "websocket"];
-/// Keys that only mean something for an MCP server.
-const OF_MCP: [&str; 2] = ["mcp", "tool"];
-
-/// Whether the resource is an MCP server.
-pub(super) fn is_spoken(resource: &Section<'_>) -> bool {
-    resource.text_or_default("protocol").0 == "mcp"
-}
-
 /// The server that the resource is, where it is one.
 pub(super) fn server(
     resource: &Section<'_>,
@@ -29,18 +19,7 @@ pub(super) fn server(
     confirmation: &confirmation::Demand,
     into: &mut Reading<'_>,
 ) -> Option<Arc<Server>> {
-    let is_spoken = is_spoken(resource);
-    let useless: &[&str] = if is_spoken { &OF_HTTP } else { &OF_MCP };
-    for key in useless.iter().filter(|key| resource.has(key)) {
-        let (protocol, hint) = if is_spoken {
-            ("mcp", "its operations are tools: write `[[resource.tool]]`")
-        } else {
-            ("http", "set `protocol = \"mcp\"`, or leave it out")
-        };
-        let message = format!("means nothing where `protocol` is `{protocol}`");
-        into.problems.hint(&resource.place_of(key), message, hint);
-    }
-    if !is_spoken {
+    if resource.text_or_default("protocol").0 != "mcp" {
         return None;
     }
     let section = resource.table("mcp");

@@ -4,6 +4,7 @@
 //! once, [`load()`] also looks at the files and secrets it names, and `reference` is the table of keys
 //! from which the reference and the JSON schema are made.
 
+mod a2a;
 mod audit;
 mod cap;
 mod gate;
@@ -45,6 +46,7 @@ use crate::model::authentication::Demand;
 use crate::model::confirmation;
 use crate::model::pattern::Pattern;
 use crate::model::template::Parameter;
+use crate::operation::a2a::Agent;
 use crate::operation::catalog::BodyUse;
 use crate::operation::contract::Contract;
 use crate::operation::mcp::Server;
@@ -415,6 +417,8 @@ pub struct Resource {
     pub mode: Mode,
     /// How its messages are read, where `protocol` is `mcp`.
     pub mcp: Option<Arc<Server>>,
+    /// How it is spoken with, where `protocol` is `a2a`.
+    pub a2a: Option<Arc<Agent>>,
     /// `authorization`
     pub authorization: Authorization,
     /// `scopes`: required of every operation.
@@ -469,6 +473,27 @@ pub struct Resource {
     pub confirm: Vec<ConfirmRule>,
     /// `[[resource.cap]]`, in file order.
     pub caps: Vec<Arc<Cap>>,
+}
+
+impl Resource {
+    /// The names of the versions that are spoken, where it has a protocol of its own.
+    pub fn versions(&self) -> Vec<&'static str> {
+        let of_server = self.mcp.iter().flat_map(|server| &server.versions);
+        let of_agent = self.a2a.iter().flat_map(|agent| &agent.versions);
+        of_server
+            .map(|version| version.name())
+            .chain(of_agent.map(|version| version.name()))
+            .collect()
+    }
+
+    /// The name of its protocol.
+    pub const fn protocol(&self) -> &'static str {
+        match (&self.mcp, &self.a2a) {
+            (Some(_), _) => "mcp",
+            (None, Some(_)) => "a2a",
+            (None, None) => "http",
+        }
+    }
 }
 
 /// What is done with a decision.

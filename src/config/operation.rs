@@ -9,7 +9,7 @@ use super::problem::Place;
 use super::raw::Section;
 use super::reading::Reading;
 use super::value::{self, Wrong};
-use super::{ConfirmRule, DenyRule, OperationRule, mcp, openapi};
+use super::{ConfirmRule, DenyRule, OperationRule, a2a, openapi};
 use crate::model::authentication::Demand;
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
@@ -56,7 +56,7 @@ pub(super) fn rules(
     }
     let demands = openapi::Demands { authentication, confirmation };
     let document = openapi::document(resource, demands, &mut operations, into);
-    let is_elsewhere = resource.has("openapi") || mcp::is_spoken(resource);
+    let is_elsewhere = resource.has("openapi") || a2a::is_spoken(resource);
     if document.is_none() && !resource.has("operation") && !is_elsewhere {
         let message = "has no operations, so that every call would be refused";
         let hint = "write `[[resource.operation]]`, or name a document in `openapi`";

@@ -8,7 +8,8 @@ use super::reading::{Names, Reading, Seen};
 use super::reference::list;
 use super::value::{self, Url, Wrong};
 use super::{
-    Authorization, Guidance, IssuerConfig, Mode, Resource, cap, issuer, mcp, operation, policies,
+    Authorization, Guidance, IssuerConfig, Mode, Resource, a2a, cap, issuer, mcp, operation,
+    policies,
 };
 use crate::policy::input::Exposed;
 use crate::token::confirmation::Demands;
@@ -16,7 +17,7 @@ use crate::token::trust::Profile;
 
 /// The default of `body_limit`, and of `judged_body_limit`.
 const BODY_LIMIT: u64 = 1 << 20;
-/// The same for an MCP server: messages hold documents and images.
+/// The same for an MCP server or an agent: messages hold documents and images.
 const MESSAGE_LIMIT: u64 = 4 << 20;
 
 /// `None` where one is wrong.
@@ -75,9 +76,11 @@ fn resource(
     let authentication = operation::authentication(section, None, into);
     let confirmation = operation::confirmation(section, None, into);
     let rules = operation::rules(section, &authentication, &confirmation, into);
+    a2a::check_keys(section, into);
     let mcp = mcp::server(section, &authentication, &confirmation, into);
+    let a2a = a2a::agent(section, into);
     let caps = cap::caps(section, &rules.operations, into);
-    let [body_limit, judged_body_limit] = body_limits(section, mcp.is_some());
+    let [body_limit, judged_body_limit] = body_limits(section);
     let Identity { id, authority, mount } = identity?;
     let (issuers, chain_authorities) = trusted?;
     Some(Resource {
@@ -98,6 +101,7 @@ fn resource(
         authentication,
         confirmation,
         mcp,
+        a2a,
         proofs,
         dpop_algorithms,
         dpop_nonce: section.text_or_default("dpop_nonce").0 == "require",
@@ -139,8 +143,8 @@ fn authorization(section: &Section<'_>) -> Authorization {
 }
 
 /// `body_limit` and `judged_body_limit`.
-fn body_limits(section: &Section<'_>, is_mcp: bool) -> [u64; 2] {
-    let default = if is_mcp { MESSAGE_LIMIT } else { BODY_LIMIT };
+fn body_limits(section: &Section<'_>) -> [u64; 2] {
+    let default = if a2a::is_spoken(section) { MESSAGE_LIMIT } else { BODY_LIMIT };
     ["body_limit", "judged_body_limit"].map(|key| section.number_if_set(key).unwrap_or(default))
 }
 

@@ -7,9 +7,11 @@ use http::request::Parts;
 use super::world::{Resource, World};
 use crate::model::body::Body;
 use crate::model::confirmation::Demand;
+use crate::model::media;
 use crate::model::operation::Operation;
-use crate::model::operation::Spoken;
+use crate::model::operation::{Spoken, Told};
 use crate::model::reason::{Denial, Reason};
+use crate::operation::a2a;
 use crate::operation::catalog::{Entry, Identified};
 use crate::operation::head::{Head, Transport, Upgrade};
 use crate::operation::mcp::asked::Asked;
@@ -30,8 +32,15 @@ pub struct Call<'a> {
     identified: Identified<'a>,
     /// What is demanded of the person's confirmation, where the operator demands more than the operation.
     confirmation: Option<Demand>,
-    /// What the message in its body asks for, once it was read.
-    asked: Option<Asked>,
+    /// What it asks for in the words of its protocol, once that was read.
+    said: Option<Said>,
+}
+
+/// What is asked for in a protocol of its own.
+#[derive(Debug)]
+enum Said {
+    A2a(a2a::asked::Asked),
+    Mcp(Asked),
 }
 
 /// Reads a request head and finds the resource it is for (`verification.md` steps 2 to 5).
@@ -61,14 +70,15 @@ pub fn receive<'a>(
     }
     check_upgrade(head.upgrade, resource)?;
     check_origin(parts.headers.get(header::ORIGIN), resource)?;
+    check_binding(parts.headers.get(header::CONTENT_TYPE), resource)?;
     let identified = resource.catalog.identify(head.method, path);
     let confirmation = match &identified {
         Identified::Operation(entry) => confirmation(entry, resource, head.method, path),
         Identified::Disputed | Identified::OtherMethods(_) | Identified::Unknown => None,
     };
     let mount_length = mount.len();
-    let asked = None;
-    Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation, asked })
+    let said = None;
+    Ok(Call { head, resource, index, raw_path, mount_length, identified, confirmation, said })
 }
 
 /// R-MCP-017: a page in a browser may call from where the operator says; whoever is no page has no origin.
@@ -76,6 +86,15 @@ fn check_origin(origin: Option<&HeaderValue>, resource: &Resource) -> Result<(),
     let (Some(server), Some(origin)) = (&resource.mcp, origin) else { return Ok(()) };
     let is_allowed = server.origins.iter().any(|own| origin.as_bytes() == own.as_bytes());
     if is_allowed { Ok(()) } else { Err(Denial::about(Reason::OriginDenied, "origin")) }
+}
+
+/// What is said to an agent in gRPC is not read, and so it is not passed on.
+fn check_binding(content_type: Option<&HeaderValue>, resource: &Resource) -> Result<(), Denial> {
+    let kind = content_type.filter(|_| resource.a2a.is_some());
+    if kind.is_some_and(|kind| media::is_grpc(kind.as_bytes())) {
+        return Err(Denial::about(Reason::BodyTypeRefused, "content-type"));
+    }
+    Ok(())
 }
 
 /// `policy.md` §8, `confirm`: on top of what the operation demands itself.
@@ -159,7 +178,8 @@ impl<'a> Call<'a> {
 
     /// Whether what is asked for stands in its body, which was not read yet.
     pub fn awaits_message(&self) -> bool {
-        self.resource.mcp.is_some() && *self.head.method == Method::POST && self.asked.is_none()
+        let is_message = self.resource.mcp.is_some() && *self.head.method == Method::POST;
+        (is_message || self.resource.a2a.is_some()) && self.said.is_none()
     }
 
     /// The call of what the message in its body asks for.
@@ -168,33 +188,50 @@ impl<'a> Call<'a> {
         if let (Some(tool), Identified::Operation(entry)) = (tool, &mut self.identified) {
             *entry = &tool.entry;
         }
-        self.asked = Some(asked);
+        self.said = Some(Said::Mcp(asked));
+    }
+
+    /// The call of what is asked of an agent.
+    pub fn exchange(&mut self, asked: a2a::asked::Asked) {
+        self.said = Some(Said::A2a(asked));
     }
 
     /// What the message in its body asks for.
     pub const fn asked(&self) -> Option<&Asked> {
-        self.asked.as_ref()
+        match &self.said {
+            Some(Said::Mcp(asked)) => Some(asked),
+            Some(Said::A2a(_)) | None => None,
+        }
+    }
+
+    /// What is asked of an agent.
+    pub const fn exchanged(&self) -> Option<&a2a::asked::Asked> {
+        match &self.said {
+            Some(Said::A2a(asked)) => Some(asked),
+            Some(Said::Mcp(_)) | None => None,
+        }
     }
 
     /// The name of the action.
     pub fn action(&self) -> Result<&str, Denial> {
-        match &self.asked {
-            Some(asked) => Ok(&asked.action),
+        match &self.said {
+            Some(said) => Ok(said.action()),
             None => self.entry().map(|entry| &*entry.action),
         }
     }
 
     /// Whether the operator denies it, whatever a token says.
     pub fn is_denied(&self) -> bool {
-        let tool = self.asked.as_ref().and_then(Asked::tool);
+        let tool = self.asked().and_then(Asked::tool);
         let rule = tool.and_then(|name| self.resource.mcp.as_ref()?.tool(name));
         rule.is_some_and(|tool| tool.denied) || self.resource.denies(self.head.method, self.path())
     }
 
     /// Whether a valid token is enough for it.
     pub fn is_open(&self) -> bool {
-        match &self.asked {
-            Some(asked) => asked.is_open(),
+        match &self.said {
+            Some(Said::A2a(asked)) => asked.is_open(),
+            Some(Said::Mcp(asked)) => asked.is_open(),
             None => self.entry().is_ok_and(|entry| entry.is_open),
         }
     }
@@ -215,9 +252,8 @@ impl<'a> Call<'a> {
 
     /// The operation as grants and policies see it; `body` is what was read of its body to be judged.
     pub fn operation<'c>(&'c self, entry: &'c Entry, body: Option<&'c Body>) -> Operation<'c> {
-        let asked = self.asked.as_ref().zip(body);
         Operation {
-            action: self.asked.as_ref().map_or(&entry.action, |asked| &asked.action),
+            action: self.said.as_ref().map_or(&entry.action, Said::action),
             method: self.head.method,
             path: self.path(),
             resource: &self.resource.id,
@@ -226,10 +262,31 @@ impl<'a> Call<'a> {
             query: self.head.query,
             body,
             is_open: self.is_open(),
-            message: asked.map(|(asked, body)| Spoken {
+            message: self.said.as_ref().and_then(|said| said.told(body)),
+        }
+    }
+}
+
+impl Said {
+    fn action(&self) -> &str {
+        match self {
+            Self::A2a(asked) => asked.method.name,
+            Self::Mcp(asked) => &asked.action,
+        }
+    }
+
+    /// It, as grants and policies see it; `body` is what it was read from.
+    fn told<'c>(&'c self, body: Option<&'c Body>) -> Option<Spoken<'c>> {
+        match self {
+            Self::A2a(asked) => Some(Spoken {
+                alias: asked.method.alias,
+                args: asked.args(body.map(|body| &body.json)),
+                told: Told::A2a(asked.told()),
+            }),
+            Self::Mcp(asked) => Some(Spoken {
                 alias: &asked.alias,
-                args: asked.args(&body.json),
-                message: asked.told(),
+                args: asked.args(&body?.json),
+                told: Told::Mcp(asked.told()),
             }),
         }
     }

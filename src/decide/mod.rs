@@ -12,6 +12,7 @@ pub mod binding;
 pub mod call;
 mod circle;
 pub mod consult;
+pub mod exchange;
 pub mod facts;
 pub mod permit;
 pub mod proofs;

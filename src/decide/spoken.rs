@@ -7,7 +7,7 @@ use super::world::Resource;
 use crate::model::authentication;
 use crate::model::body::Body;
 use crate::model::exact::EMPTY;
-use crate::model::operation::{self, Operation, Spoken};
+use crate::model::operation::{self, Operation, Spoken, Told};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::operation::jsonrpc::{Id, Kind, Message};
@@ -92,6 +92,6 @@ pub fn could_use(
     };
     let message = operation::Message { version: "", method, name: Some(name), is_retry: false };
     let bare = Operation::bare(&action, &Method::POST, "/", &resource.id);
-    let spoken = Spoken { alias: &alias, args: &EMPTY, message };
+    let spoken = Spoken { alias: &alias, args: &EMPTY, told: Told::Mcp(message) };
     algebra::concerns(&demand, grant, &Operation { message: Some(spoken), ..bare })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use crate::operation::a2a::Agent;
 use crate::operation::catalog::Catalog;
 use crate::operation::mcp::Server;
 use crate::operation::route::Routes;
@@ -59,6 +60,8 @@ pub struct Resource {
     pub catalog: Catalog,
     /// How its messages are read, where it is an MCP server.
     pub mcp: Option<Arc<Server>>,
+    /// How it is spoken with, where it is an agent (A2A).
+    pub a2a: Option<Arc<Agent>>,
     /// What is denied whatever a token says.
     pub overlay: Catalog,
     /// What the person must have confirmed just now.
@@ -141,6 +144,15 @@ impl Resource {
             .iter()
             .copied()
             .find(|index| world.issuers.get(*index).is_some_and(|issuer| *issuer.id == *id))
+    }
+
+    /// The name of its protocol.
+    pub const fn protocol(&self) -> &'static str {
+        match (&self.mcp, &self.a2a) {
+            (Some(_), _) => "mcp",
+            (None, Some(_)) => "a2a",
+            (None, None) => "http",
+        }
     }
 
     /// The caps that count calls of `action`.

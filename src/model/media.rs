@@ -34,6 +34,12 @@ pub fn is_event_stream(content_type: &str) -> bool {
     kind.trim_matches(BLANK).eq_ignore_ascii_case("text/event-stream")
 }
 
+/// Whether it is gRPC, in whichever encoding (`application/grpc+json` too).
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let kind = content_type.trim_ascii_start();
+    kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+}
+
 /// Optional white space (RFC 9110 §5.6.3).
 const BLANK: [char; 2] = [' ', '\t'];
 

@@ -43,10 +43,34 @@ pub struct Spoken<'a> {
     /// Its arguments.
     pub args: &'a Json,
     /// What policies are told of the message.
-    pub message: Message<'a>,
+    pub told: Told<'a>,
 }
 
-/// A message of the Model Context Protocol, as policies see it (`input.mcp`).
+/// What policies are told of a message, in the words of its protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// `input.a2a`
+    A2a(Exchange<'a>),
+    /// `input.mcp`
+    Mcp(Message<'a>),
+}
+
+/// What is asked of an agent (A2A), as policies see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The version of the protocol.
+    pub version: &'a str,
+    /// The method, as that version calls it.
+    pub method: &'a str,
+    /// The task that it is about.
+    pub task_id: Option<&'a str>,
+    /// The context that a message belongs to.
+    pub context_id: Option<&'a str>,
+    /// Whose message is sent, and what each part of it is.
+    pub message: Option<(&'a str, &'a [&'a str])>,
+}
+
+/// A message of the Model Context Protocol, as policies see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// The revision of the protocol, a date.

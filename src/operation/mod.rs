@@ -1,5 +1,6 @@
 //! The operation: which resource is asked, and for what, read in exactly one way.
 
+pub mod a2a;
 pub mod catalog;
 pub mod contract;
 pub mod head;

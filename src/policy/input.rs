@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::model::argument::Argument;
 use crate::model::exact::{Json, Number};
 use crate::model::hex::hex;
-use crate::model::operation::{Message, Operation};
+use crate::model::operation::{Exchange, Message, Operation, Told};
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
 use crate::token::aoa::AgentIdentity;
@@ -125,7 +125,11 @@ pub fn object(
     set("resource", resource(operation));
     set("request", request(given, body.as_ref()));
     if let Some(spoken) = &operation.message {
-        set("mcp", mcp(&spoken.message, exposed.name.as_deref().unwrap_or(operation.resource)));
+        let name = exposed.name.as_deref().unwrap_or(operation.resource);
+        match &spoken.told {
+            Told::A2a(exchange) => set("a2a", a2a(exchange)),
+            Told::Mcp(message) => set("mcp", mcp(message, name)),
+        }
     }
     if let Some(arguments) = arguments {
         set("args", Value::Object(arguments.clone()));
@@ -297,13 +301,31 @@ fn mcp(message: &Message<'_>, server: &str) -> Value {
     Value::Object(members)
 }
 
+/// What is asked of an agent, as far as it is not in `args`.
+fn a2a(exchange: &Exchange<'_>) -> Value {
+    let mut members = Map::new();
+    insert(&mut members, "version", Some(exchange.version));
+    insert(&mut members, "method", Some(exchange.method));
+    insert(&mut members, "task_id", exchange.task_id);
+    insert(&mut members, "context_id", exchange.context_id);
+    if let Some((role, part_kinds)) = exchange.message {
+        members.insert("message".into(), json!({ "role": role, "part_kinds": part_kinds }));
+    }
+    Value::Object(members)
+}
+
 fn resource(operation: &Operation<'_>) -> Value {
     let path = if operation.path == "/" { "" } else { operation.path };
-    let message = operation.message.map(|spoken| spoken.message);
-    let of_message = message.filter(|message| message.method.starts_with("resources/"));
+    let (kind, named) = match operation.message.map(|spoken| spoken.told) {
+        None => ("http", None),
+        Some(Told::A2a(_)) => ("a2a", None),
+        Some(Told::Mcp(message)) => {
+            ("mcp", message.name.filter(|_| message.method.starts_with("resources/")))
+        }
+    };
     json!({
-        "type": if message.is_some() { "mcp" } else { "http" },
-        "id": of_message.and_then(|message| message.name).unwrap_or(operation.resource),
+        "type": kind,
+        "id": named.unwrap_or(operation.resource),
         "location": format!("{}{path}", operation.resource),
     })
 }

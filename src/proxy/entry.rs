@@ -248,13 +248,15 @@ impl Entry<'_> {
 
     /// What is asked for, as far as that is known.
     fn operation<'r>(&self, call: &'r Call<'_>, computed: &'r Computed) -> Option<Operation<'r>> {
-        let is_mcp = call.resource().mcp.is_some();
-        let asked = call.asked();
+        let (asked, exchanged) = (call.asked(), call.exchanged());
+        let method = exchanged.map(|asked| asked.method.name_in(asked.version));
+        let method = method.or(asked.map(|asked| asked.method));
+        let task = exchanged.and_then(|asked| asked.task.as_deref());
         Some(Operation {
-            protocol: if is_mcp { "mcp" } else { "http" },
+            protocol: call.resource().protocol(),
             action: call.action().ok()?,
-            method: asked.map_or(call.method().as_str(), |asked| asked.method),
-            name: asked.and_then(|asked| asked.name.as_deref()),
+            method: method.unwrap_or(call.method().as_str()),
+            name: task.or(asked.and_then(|asked| asked.name.as_deref())),
             path: call.path(),
             session: computed.session.as_ref(),
             rebound: self.visit.is_some_and(|visit| visit.is_rebound),

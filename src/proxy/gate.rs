@@ -22,7 +22,7 @@ use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
-use super::jsonrpc::ReplyTo;
+use super::jsonrpc::{Dialect, Reply, ReplyTo};
 use super::judge::{Arrival, Judgement, judge};
 use super::mcp::{Ear, Purpose, Watch};
 use super::metadata;
@@ -33,7 +33,7 @@ use super::visit::Visit;
 use crate::config;
 use crate::decide::call::Call;
 use crate::decide::permit::{Ground, Permit};
-use crate::decide::{revoked, spoken};
+use crate::decide::{exchange, revoked, spoken};
 use crate::facts::ledger::Reservation;
 use crate::journal::floods::{Floods, Recorded, Source};
 use crate::journal::writer::{Journal, Receipt};
@@ -451,17 +451,27 @@ fn listing(
 }
 
 /// What a refusal of a message answers: once its sender is admitted, that is what is refused.
-fn reply_to(judgement: &Judgement<'_>) -> Option<ReplyTo> {
+fn reply_to(judgement: &Judgement<'_>) -> Option<Reply> {
     let call = judgement.call.as_ref()?;
-    let is_message = call.awaits_message() || call.asked().is_some();
+    let dialect = dialect(call).filter(|_| judgement.presenter.is_some())?;
     let id = judgement.reply_to.clone();
     // A notification has none, and there is no answer to what asked for none.
     let is_unanswered = call.asked().is_some_and(|asked| asked.request_id().is_none());
-    (is_message && judgement.presenter.is_some()).then_some(match (id, is_unanswered) {
+    let to = match (id, is_unanswered) {
         (Some(id), _) => ReplyTo::Request(id),
         (None, true) => ReplyTo::Nothing,
         (None, false) => ReplyTo::Unreadable,
-    })
+    };
+    Some(Reply { dialect, to })
+}
+
+/// The form of an error about `call`, where it is said in a protocol of its own.
+fn dialect(call: &Call<'_>) -> Option<Dialect> {
+    if call.resource().a2a.is_some() {
+        let is_message = call.entry().is_ok_and(|entry| *entry.action == *exchange::MESSAGE);
+        return Some(if is_message { Dialect::A2a } else { Dialect::Rest });
+    }
+    (call.awaits_message() || call.asked().is_some()).then_some(Dialect::Mcp)
 }
 
 /// RFC 9449 §8.2: where nonces are demanded, every answer carries the one to use next.
@@ -528,7 +538,7 @@ fn failed(
     reason: Reason,
     id: &DecisionId,
     audit_id: &str,
-    message: Option<ReplyTo>,
+    message: Option<Reply>,
 ) -> Response<ResponseBody> {
     let rejection = Rejection {
         denial: reason.into(),
@@ -566,7 +576,7 @@ struct Course {
     /// Headers that the message does not confirm.
     stray: Vec<HeaderName>,
     /// What a failure answers.
-    message: Option<ReplyTo>,
+    message: Option<Reply>,
     /// The nonce to use next.
     nonce: Option<(HeaderName, HeaderValue)>,
     grant: Option<Arc<Grant>>,
@@ -608,7 +618,7 @@ impl Course {
         for name in &self.stray {
             headers.remove(name);
         }
-        if resource.mcp.is_some() {
+        if resource.mcp.is_some() || resource.a2a.is_some() {
             // What a server says there is read, and it need not say it encoded.
             headers.remove(header::ACCEPT_ENCODING);
         }

@@ -1,5 +1,5 @@
 //! Refusals of messages: JSON-RPC errors, so that clients which read nothing else can say what was wrong
-//! (`reverse-guided-errors.md` §6).
+//! (`reverse-guided-errors.md` §6). Those of an agent have their own form ([`exchange`](super::exchange)).
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -7,12 +7,32 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::challenge::{Guidance, Profile};
+use super::exchange;
 use super::reject::{self, Challenged, Shape};
 use crate::model::reason::Reason;
 use crate::operation::jsonrpc::Id;
-use crate::operation::mcp::Server;
 use crate::operation::mcp::agreement::VERSION;
 use crate::operation::mcp::version::Version;
+
+/// What a refusal answers, and in which form.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The form.
+    pub dialect: Dialect,
+    /// What it answers.
+    pub to: ReplyTo,
+}
+
+/// The form of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// A2A in JSON-RPC: what is told more is a list of typed objects.
+    A2a,
+    /// MCP.
+    Mcp,
+    /// A2A in REST.
+    Rest,
+}
 
 /// What an error answers.
 #[derive(Clone, Debug)]
@@ -38,8 +58,8 @@ pub struct Answer<'a> {
     pub profile: Option<Profile<'a>>,
     /// What would cover the operation.
     pub guidance: Option<&'a Guidance<'a>>,
-    /// The server that was asked.
-    pub server: Option<&'a Server>,
+    /// The versions of the protocol that are spoken.
+    pub versions: Vec<&'static str>,
     /// The JSON pointer to the argument that does not fit.
     pub pointer: Option<&'a str>,
 }
@@ -50,17 +70,19 @@ pub fn is_stateless(headers: &HeaderMap) -> bool {
     version.and_then(Version::parse) == Some(Version::V2026_07_28)
 }
 
-/// JSON-RPC keeps its own codes and those of MCP for what is wrong with a message; ours lie outside of
-/// both.
-fn code(reason: Reason, status: StatusCode) -> i64 {
+/// JSON-RPC keeps its own codes and those of MCP and A2A for what is wrong with a message; ours lie outside
+/// of them.
+fn code(reason: Reason, status: StatusCode, dialect: Dialect) -> i64 {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other reason goes by its status")]
     match reason {
         Reason::BodyMalformed => -32_700,
         Reason::MessageInvalid => -32_600,
         Reason::OperationUnknown => -32_601,
         Reason::ArgumentsInvalid => -32_602,
-        Reason::HeaderMismatch => -32_020,
-        Reason::VersionUnsupported => -32_022,
+        Reason::HeaderMismatch if dialect == Dialect::Mcp => -32_020,
+        Reason::VersionUnsupported if dialect == Dialect::Mcp => -32_022,
+        Reason::VersionUnsupported => -32_009,
+        Reason::BodyTypeRefused if dialect == Dialect::A2a => -32_005,
         _ => match status {
             StatusCode::UNAUTHORIZED => -31_401,
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => -31_403,
@@ -75,19 +97,24 @@ fn code(reason: Reason, status: StatusCode) -> i64 {
 /// What is said in the place of an answer to `id` that cannot be read.
 pub fn upstream_error(id: &Id) -> String {
     let shape = reject::of(Reason::UpstreamFailed);
-    let code = code(Reason::UpstreamFailed, shape.status);
+    let code = code(Reason::UpstreamFailed, shape.status, Dialect::Mcp);
     let error =
         json!({ "code": code, "message": shape.description, "data": { "error": shape.error } });
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"error\":{error}}}", id.json())
 }
 
 impl Answer<'_> {
-    /// The error, as the answer to `to`.
-    pub fn to(self, to: &ReplyTo) -> Vec<u8> {
-        let code = code(self.reason, self.shape.status);
+    /// The error, as the answer to `reply`.
+    pub fn to(self, reply: &Reply) -> Vec<u8> {
+        let code = code(self.reason, self.shape.status, reply.dialect);
         let message = self.shape.description;
-        let error = json!({ "code": code, "message": message, "data": self.data() });
-        let id = match to {
+        let data = match reply.dialect {
+            Dialect::A2a => exchange::details(self),
+            Dialect::Mcp => self.data(),
+            Dialect::Rest => return exchange::status(self),
+        };
+        let error = json!({ "code": code, "message": message, "data": data });
+        let id = match &reply.to {
             ReplyTo::Nothing => String::new(),
             // As it was sent: a number keeps its digits.
             ReplyTo::Request(id) => format!("\"id\":{},", id.json()),
@@ -104,18 +131,23 @@ impl Answer<'_> {
             data.insert("pointer".into(), pointer.into());
         }
         if self.reason == Reason::VersionUnsupported {
-            let spoken = self.server.map_or(&[][..], |server| &server.versions);
-            let names: Vec<_> = spoken.iter().map(|version| version.name()).collect();
-            data.insert("supported".into(), names.into());
+            data.insert("supported".into(), self.versions.clone().into());
         }
+        data.extend(self.needed());
+        Value::Object(data)
+    }
+
+    /// What would be needed, as far as that is told.
+    pub(super) fn needed(self) -> Map<String, Value> {
+        let mut needed = Map::new();
         if let Some(guidance) = self.guidance.filter(|_| self.shape.challenge == Challenged::Guided)
         {
-            data.insert("authorization".into(), authorization(self.shape.error, guidance));
+            needed.insert("authorization".into(), authorization(self.shape.error, guidance));
         }
         if let Some(Ok(profile)) = self.profile.map(serde_json::to_value) {
-            data.insert("policy_profile".into(), profile);
+            needed.insert("policy_profile".into(), profile);
         }
-        Value::Object(data)
+        needed
     }
 }
 

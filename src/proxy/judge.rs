@@ -15,6 +15,7 @@ use super::visit::Visit;
 use crate::config::Resource;
 use crate::decide::call::{self, Call};
 use crate::decide::consult::{Question, Told};
+use crate::decide::exchange;
 use crate::decide::facts::Facts;
 use crate::decide::permit::{Ground, Permit};
 use crate::decide::spoken::{self, Unheard};
@@ -206,6 +207,15 @@ async fn decide<'a>(
     let validated = call.resource().mcp.as_ref().is_some_and(|server| server.validates);
     let tool = call.asked().and_then(Asked::tool).filter(|_| validated);
     let schema = tool.and_then(|tool| facts.tools().schema(&call.resource().id, tool));
+    if let Some(agent) = call.resource().a2a.as_deref() {
+        let heard = exchange::hear(agent, call, &parts.headers, found.body.as_ref());
+        let asked = heard.map_err(|Unheard { denial, id }| {
+            found.reply_to = id;
+            denial
+        })?;
+        found.reply_to.clone_from(&asked.id);
+        call.exchange(asked);
+    }
     let question = Question {
         schema: schema.as_deref(),
         call,

@@ -5,6 +5,7 @@ pub mod body;
 pub mod challenge;
 pub mod connection;
 pub mod entry;
+pub mod exchange;
 pub mod forward;
 pub mod framing;
 pub mod gate;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::challenge::{Challenge, Guidance, Profile, Told};
 use super::headers::{AUDIT_ID, DECISION_ID};
-use super::jsonrpc::{self, Answer, ReplyTo};
+use super::jsonrpc::{self, Answer, Reply};
 use crate::config::Resource;
 use crate::model::authentication::Demand;
 use crate::model::reason::{Denial, Reason};
@@ -363,7 +363,7 @@ pub struct Rejection<'a> {
     /// The argument that does not fit, where that is why.
     pub misfit: Option<&'a Misfit>,
     /// The message that is refused, where it was one.
-    pub message: Option<ReplyTo>,
+    pub message: Option<Reply>,
     /// The headers of the request, for content negotiation.
     pub headers: Option<&'a HeaderMap>,
 }
@@ -519,17 +519,17 @@ impl Rejection<'_> {
 
     fn body(&self, shape: Shape, told: Option<Told<'_>>) -> (&'static str, Vec<u8>) {
         let (profile, legacy) = told.map_or((None, None), |told| (Some(told.profile), told.legacy));
-        if let Some(to) = &self.message {
+        if let Some(reply) = &self.message {
             let answer = Answer {
                 reason: self.denial.reason,
                 shape,
                 decision_id: self.decision_id,
                 profile,
                 guidance: self.guidance.as_ref().filter(|guidance| guidance.configured.enabled),
-                server: self.resource.and_then(|resource| resource.mcp.as_deref()),
+                versions: self.resource.map(Resource::versions).unwrap_or_default(),
                 pointer: self.misfit.map(Misfit::told),
             };
-            return ("application/json", answer.to(to));
+            return ("application/json", answer.to(reply));
         }
         let is_problem = self.headers.is_some_and(wants_problem);
         let body = Body {

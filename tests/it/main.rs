@@ -15,6 +15,7 @@
 )]
 #![expect(clippy::disallowed_methods, reason = "a test lives in real time")]
 
+mod a2a;
 mod agents;
 mod architecture;
 mod arguments;

@@ -153,7 +153,7 @@ pub struct Operation<'a> {
     pub action: &'a str,
     /// The method: of the request, or of the message in it.
     pub method: &'a str,
-    /// What a message names: a tool, a prompt, or the URI of a resource.
+    /// What a message names: a tool, a prompt, the URI of a resource, or a task.
     pub name: Option<&'a str>,
     /// The path below the resource.
     pub path: &'a str,

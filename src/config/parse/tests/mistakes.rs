@@ -763,4 +763,39 @@ pub(super) const BAD: &[(&str, &str, &str)] = &[
         "protocol = \"mcp\"\n[[resource.tool]]\nname = \"pay\"\n[[resource.tool]]\nname = \"pay\"",
         "16:8: resource[0].tool[1].name: a rule for this tool is already on line 14",
     ),
+    (
+        "upstream = \"shop\"\n[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "upstream = \"shop\"\nprotocol = \"a2a\"\n[[resource.tool]]\nname = \"t\"",
+        "13:1: resource[0].tool: means nothing where `protocol` is `a2a`",
+    ),
+    (
+        "upstream = \"shop\"\n[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "upstream = \"shop\"\nprotocol = \"a2a\"\n[[resource.operation]]\nmethod = \"GET\"\npath = \"/\"",
+        "13:1: resource[0].operation: means nothing where `protocol` is `a2a`",
+    ),
+    (
+        r#"path = "/products/**""#,
+        "path = \"/products/**\"\n[resource.a2a]\nversions = [\"1.0\"]",
+        "16:1: resource[0].a2a: means nothing where `protocol` is `http`",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"a2a\"\na2a.versions = []",
+        "13:16: resource[0].a2a.versions: no version is spoken",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"a2a\"\na2a.versions = [\"1.1\"]",
+        "13:17: resource[0].a2a.versions[0]: `1.1` is not one of `0.3`, `1.0`",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"a2a\"\na2a.push_urls = [\"169.254.169.254\"]",
+        "13:18: resource[0].a2a.push_urls[0]: `169.254.169.254` is not the name of a host",
+    ),
+    (
+        "[[resource.operation]]\naction = \"search\"\nmethod = \"GET\"\npath = \"/products/**\"",
+        "protocol = \"a2a\"\na2a.push_urls = [\"https://hooks.example.com\"]",
+        "13:18: resource[0].a2a.push_urls[0]: `https://hooks.example.com` is not the name of a host",
+    ),
 ];
