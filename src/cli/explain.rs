@@ -414,6 +414,9 @@ fn change(denial: Denial, judged: &Judgement<'_>, config: &Config) -> String {
         Check::Authentication => authentication_to_change(call),
         Check::Policies => policy_to_change(denial),
         Check::Grants => grant_to_change(denial, judged),
+        Check::Quantities if denial.reason == Reason::TaskUnknown => {
+            "the task: it is known to the gate that saw it begin, and to its owner alone".to_owned()
+        }
         Check::Quantities => quantities::change(denial, judged),
         Check::Afterwards => "nothing: try again".to_owned(),
     }

@@ -61,6 +61,7 @@ pub(super) fn agent(resource: &Section<'_>, into: &mut Reading<'_>) -> Option<Ar
     };
     Some(Arc::new(Agent {
         versions: Version::ALL.into_iter().filter(is_spoken).collect(),
+        rebinds: section.text_or_default("task_unknown").0 == "allow_rebind",
         push_hosts: push_hosts.into_iter().map(|(host, _)| host).collect(),
         tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
     }))

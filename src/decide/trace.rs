@@ -55,7 +55,7 @@ pub enum Check {
     Grants,
     /// The person has confirmed the operation as it demands (step 17).
     Confirmation,
-    /// It fits into what is left of every cap (step 27).
+    /// It fits into what is left of every cap, and the tasks that it names are its caller's (step 27).
     Quantities,
     /// What follows the decision: record and forward (steps 28, 29).
     Afterwards,
@@ -200,7 +200,8 @@ impl Check {
             | Reason::ConcurrencyExceeded
             | Reason::GrantUsedUp
             | Reason::QuantityUnknown
-            | Reason::RateExceeded => Self::Quantities,
+            | Reason::RateExceeded
+            | Reason::TaskUnknown => Self::Quantities,
             Reason::EvidenceInvalid => Self::Evidence,
             Reason::BindingMismatch | Reason::BindingUnavailable => Self::Workload,
             Reason::BodiesOverloaded

@@ -14,4 +14,5 @@ pub mod replay;
 pub mod revocation;
 pub mod sessions;
 pub mod store;
+pub mod tasks;
 pub mod tools;

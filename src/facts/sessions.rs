@@ -83,6 +83,12 @@ impl fmt::Debug for Sessions {
 }
 
 impl Owner {
+    /// Somebody, for tests.
+    #[cfg(test)]
+    pub(super) const fn sample(n: u8) -> Self {
+        Self([n; 32])
+    }
+
     /// Whoever presents the token of `grant` so.
     pub fn of(grant: &Grant, presenter: &Presenter) -> Self {
         let parties = Parties::of(grant, Some(presenter));
@@ -105,7 +111,7 @@ impl Place {
 }
 
 /// Of parts that cannot run into one another.
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn digest(parts: &[&[u8]]) -> [u8; 32] {
     let mut text = Vec::with_capacity(256);
     for part in parts {
         text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

@@ -18,6 +18,7 @@ use super::policies;
 use super::replay::{Fulfilled, Replay};
 use super::revocation::Revocations;
 use super::sessions::Sessions;
+use super::tasks::Tasks;
 use super::tools::{self, Tools};
 use crate::config::{Config, IssuerConfig};
 use crate::decide::binding::Answer;
@@ -70,6 +71,8 @@ pub struct Store {
     tools: Arc<Tools>,
     /// The sessions of MCP servers, which outlive every configuration.
     sessions: Arc<Sessions>,
+    /// The tasks of agents, which outlive every configuration.
+    tasks: Arc<Tasks>,
     /// What was used of caps, which outlives every configuration.
     ledger: Arc<Ledger>,
     /// Grants under the SHA-256 of their tokens: a digest, because the tokens themselves are bearer
@@ -109,6 +112,11 @@ impl Store {
     /// The sessions of MCP servers.
     pub const fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// The tasks of agents.
+    pub const fn tasks(&self) -> &Arc<Tasks> {
+        &self.tasks
     }
 
     /// The facts for `config`. Keys and remembered grants of `previous` are taken over where the
@@ -164,6 +172,7 @@ impl Store {
             replay: Arc::clone(replay),
             tools,
             sessions: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.sessions)),
+            tasks: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.tasks)),
             ledger: Arc::clone(ledger),
             sources,
             liveness,

@@ -186,6 +186,8 @@ reasons! {
     ResponseUnsolicited => "response_unsolicited",
     /// The session that is named is not known, or is another's (404).
     SessionUnknown => "session_unknown",
+    /// The task that is named is not known, or is another's (404).
+    TaskUnknown => "task_unknown",
     /// The revision of the protocol is not one that is spoken here (400).
     VersionUnsupported => "version_unsupported",
 
@@ -364,6 +366,7 @@ impl Reason {
             | Self::RateExceeded
             | Self::ResponseUnsolicited
             | Self::SessionUnknown
+            | Self::TaskUnknown
             | Self::VersionUnsupported
             | Self::NoApplicableGrant
             | Self::NoOperationPolicy

@@ -130,6 +130,8 @@ pub struct Entry<'a> {
     pub grant: Option<&'a Grant>,
     /// What the caller has proven of itself, when it was admitted.
     pub presenter: Option<&'a Presenter>,
+    /// Whether nothing was known of a task that the call names, so that it becomes the caller's.
+    pub is_rebound: bool,
     /// Where and whose the call is among the sessions of an MCP server.
     pub visit: Option<&'a Visit>,
     /// The SHA-256 of the body, where it was read to be judged.
@@ -259,7 +261,7 @@ impl Entry<'_> {
             name: task.or(asked.and_then(|asked| asked.name.as_deref())),
             path: call.path(),
             session: computed.session.as_ref(),
-            rebound: self.visit.is_some_and(|visit| visit.is_rebound),
+            rebound: self.visit.is_some_and(|visit| visit.is_rebound) || self.is_rebound,
         })
     }
 

@@ -48,6 +48,7 @@ fn word(reason: Reason, error: &'static str) -> (String, &'static str) {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the protocol has words for these alone")]
     match reason {
         Reason::BodyTypeRefused => ("CONTENT_TYPE_NOT_SUPPORTED".to_owned(), A2A),
+        Reason::TaskUnknown => ("TASK_NOT_FOUND".to_owned(), A2A),
         Reason::VersionUnsupported => ("VERSION_NOT_SUPPORTED".to_owned(), A2A),
         _ => (error.to_ascii_uppercase(), "opgate"),
     }

@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use super::body::rewrite::Rewrite;
 use super::body::{self, Ending, Fault, Finish, Payload, RequestBody, ResponseBody, Watch};
 use super::headers::{self, Unwanted};
-use super::mcp::Ear;
+use super::hearing::Hearing;
 use super::session;
 use super::tether::Tether;
 use super::upstream::{SendError, Upstream, UpstreamBody};
@@ -58,8 +58,8 @@ pub struct Order {
     pub tether: Option<Box<Tether>>,
     /// The caller's side of a switch to WebSocket, when one was asked for.
     pub upgrade: Option<OnUpgrade>,
-    /// Whoever hears the answer, where it comes from an MCP server.
-    pub ear: Option<Box<Ear>>,
+    /// Whoever hears the answer, where it is in a protocol of its own.
+    pub ear: Option<Box<Hearing>>,
 }
 
 /// What is written when a call ends. Every call that was let through has one.

@@ -22,6 +22,7 @@ use super::connection::{Abort, Connection, Handler};
 use super::entry::{DecisionId, Entry, Trace};
 use super::forward::{self, Account, Order};
 use super::headers::{self, AUDIT_ID, Caller, DECISION_ID};
+use super::hearing::Hearing;
 use super::jsonrpc::{Dialect, Reply, ReplyTo};
 use super::judge::{Arrival, Judgement, judge};
 use super::mcp::{Ear, Purpose, Watch};
@@ -130,7 +131,7 @@ impl Handler for Gate {
             judgement.reservation.take(),
         );
         let tether = self.tether(&permit, &judgement, &serving, raised);
-        let ear = ear(&mut judgement, &serving, &self.0.journal, context.now).map(Box::new);
+        let ear = hearing(&mut judgement, &serving, &self.0.journal, context.now).map(Box::new);
         let Some(mut course) = Course::of(&mut judgement, &serving) else { return Err(Abort) };
         course.nonce = nonce(judgement.call.as_ref(), &serving, context.now);
         drop(judgement);
@@ -282,6 +283,7 @@ impl Gate {
             credentials: judgement.credentials,
             grant: judgement.grant.as_deref(),
             presenter: judgement.presenter.as_ref(),
+            is_rebound: judgement.errand.as_ref().is_some_and(|errand| errand.is_rebound),
             visit: judgement.visit.as_ref(),
             body: judgement.body.as_ref().map(|body| &body.sha256),
             taken: judgement.reservation.as_ref().map_or(&[], Reservation::taken),
@@ -393,6 +395,20 @@ fn refuse(
     let mut response = rejection.response().map(ResponseBody::Full);
     response.headers_mut().extend(nonce(call, serving, context.now));
     response
+}
+
+/// Whoever hears the answer to what is let through, where it is in a protocol of its own.
+fn hearing(
+    judgement: &mut Judgement<'_>,
+    serving: &Arc<Serving>,
+    journal: &Journal,
+    now: Timestamp,
+) -> Option<Hearing> {
+    if let Some(errand) = judgement.errand.take() {
+        let ear = errand.ear(judgement.call.as_ref()?, serving.facts.tasks(), now);
+        return ear.map(Hearing::A2a);
+    }
+    ear(judgement, serving, journal, now).map(Hearing::Mcp)
 }
 
 /// Whoever hears the answer to what is let through to an MCP server. A session that nothing was known of is

@@ -79,6 +79,7 @@ fn code(reason: Reason, status: StatusCode, dialect: Dialect) -> i64 {
         Reason::MessageInvalid => -32_600,
         Reason::OperationUnknown => -32_601,
         Reason::ArgumentsInvalid => -32_602,
+        Reason::TaskUnknown => -32_001,
         Reason::HeaderMismatch if dialect == Dialect::Mcp => -32_020,
         Reason::VersionUnsupported if dialect == Dialect::Mcp => -32_022,
         Reason::VersionUnsupported => -32_009,

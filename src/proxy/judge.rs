@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use super::body::payload::Bounds;
 use super::body::{Payload, Room};
+use super::errand::Errand;
 use super::visit::Visit;
 use crate::config::Resource;
 use crate::decide::call::{self, Call};
@@ -30,6 +31,7 @@ use crate::model::exact::{Json, Malformed};
 use crate::model::media;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
+use crate::operation::a2a::Agent;
 use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
 use crate::operation::jsonrpc::Id;
@@ -60,6 +62,8 @@ pub struct Judgement<'a> {
     pub stray: Vec<HeaderName>,
     /// Where and whose it is among the sessions of an MCP server.
     pub visit: Option<Visit>,
+    /// Whose it is among the tasks of an agent.
+    pub errand: Option<Errand>,
     /// The room that is taken for it under every cap, when it is permitted.
     pub reservation: Option<Reservation>,
     /// The cap that it does not fit into, when that is why it is refused.
@@ -88,6 +92,7 @@ impl Judgement<'_> {
             reply_to: None,
             stray: Vec::new(),
             visit: None,
+            errand: None,
             reservation: None,
             shortfall: None,
             fulfilled: Fulfilled { alert: None, bond: None, must_last: false },
@@ -208,13 +213,8 @@ async fn decide<'a>(
     let tool = call.asked().and_then(Asked::tool).filter(|_| validated);
     let schema = tool.and_then(|tool| facts.tools().schema(&call.resource().id, tool));
     if let Some(agent) = call.resource().a2a.as_deref() {
-        let heard = exchange::hear(agent, call, &parts.headers, found.body.as_ref());
-        let asked = heard.map_err(|Unheard { denial, id }| {
-            found.reply_to = id;
-            denial
-        })?;
-        found.reply_to.clone_from(&asked.id);
-        call.exchange(asked);
+        let body = found.body.as_ref();
+        exchanged(agent, call, (&parts.headers, body), &mut found.reply_to)?;
     }
     let question = Question {
         schema: schema.as_deref(),
@@ -230,6 +230,8 @@ async fn decide<'a>(
     let Decided { verdict, consulted, told, misfit } = facts.settle(&with, decided).await?;
     (found.consulted, found.told, found.misfit) = (consulted, told, misfit);
     let permit = verdict?;
+    let owner = Owner::of(grant, presenter);
+    found.errand = Errand::of(call, owner, facts.tasks(), now)?;
     let charges = decide::charges(call, grant, presenter, found.body.as_ref(), &found.consulted)?;
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
@@ -298,6 +300,23 @@ fn speak(
     }
     let visit = visit.checked(server, call, standing, facts.sessions(), now)?;
     visit.held_against(facts.tools(), server, call)
+}
+
+/// Step 20 where the operation is asked of an agent. The `id` to answer under goes into `reply_to`.
+fn exchanged(
+    agent: &Agent,
+    call: &mut Call<'_>,
+    (headers, body): (&HeaderMap, Option<&Body>),
+    reply_to: &mut Option<Id>,
+) -> Result<(), Denial> {
+    let heard = exchange::hear(agent, call, headers, body);
+    let asked = heard.map_err(|Unheard { denial, id }| {
+        *reply_to = id;
+        denial
+    })?;
+    reply_to.clone_from(&asked.id);
+    call.exchange(asked);
+    Ok(())
 }
 
 /// A body that is announced larger than allowed is refused before anything of it is read.

@@ -252,6 +252,9 @@ pub const fn of(reason: Reason) -> Shape {
             "The session is not known: begin a new one",
             No,
         ),
+        Reason::TaskUnknown => {
+            shape(StatusCode::NOT_FOUND, "task_not_found", "The task is not known", No)
+        }
         Reason::BodyMalformed => shape(
             StatusCode::BAD_REQUEST,
             "bad_request",

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+mod tasks;
+
 use crate::support::challenge::Challenge;
 use crate::support::client::Response;
 use crate::support::{Echo, Gate, Setup, Token, opgate, request};
@@ -18,6 +20,9 @@ fn agent(echo: &Echo, lines: &str) -> Setup {
         ..Setup::new(echo)
     }
 }
+
+/// Lines of an agent whose tasks belong to whoever names them first.
+const REBINDS: &str = "a2a.task_unknown = \"allow_rebind\"\n";
 
 /// A token that grants these operations.
 fn granting(gate: &Gate, operations: &Value) -> String {
@@ -227,6 +232,7 @@ fn mcp_023_what_a_parser_of_protocol_buffers_would_take_for_a_member_is_refused(
         with("task_id", json!("t1")),
         with("TaskId", json!("t1")),
         with("taskid", json!("t1")),
+        with("ta\u{17f}k_id", json!("t1")),
         with("reference_task_ids", json!(["t1"])),
         with("context_id", json!("c")),
         with("message_id", json!("m1")),
@@ -249,7 +255,7 @@ fn mcp_023_what_a_parser_of_protocol_buffers_would_take_for_a_member_is_refused(
         part(json!({"file": {"uri": "https://x.test"}})),
         part(json!("text")),
         params("request", message(&data)),
-        params("Message", message(&data)),
+        rpc("SendMessage", &json!({"Message": message(&data)})),
         params(
             "configuration",
             json!({"task_push_notification_config": {"url": "https://x.test"}}),
@@ -259,7 +265,7 @@ fn mcp_023_what_a_parser_of_protocol_buffers_would_take_for_a_member_is_refused(
         rpc("GetTask", &json!({})),
         rpc("GetTask", &json!({"id": ["t1"]})),
         rpc("GetTask", &json!({"id": "t1", "history_length": 5})),
-        rpc("GetTask", &json!({"id": "t1", "ID": "t2"})),
+        rpc("GetTask", &json!({"ID": "t2"})),
     ] {
         let response = post(&gate, &token, &[CURRENT], &body);
         assert_refused(&echo, &response, 400, -32_602, &body);
@@ -332,7 +338,7 @@ fn mcp_024_where_the_agent_may_be_told_to_call_is_the_operators_to_say() {
     let push = "CreateTaskPushNotificationConfig";
     let rights = json!([{"action": "SendMessage"}, {"action": push}]);
     let closed = agent(&echo, "").start();
-    let open = agent(&echo, "a2a.push_urls = [\"hooks.test\"]").start();
+    let open = agent(&echo, &format!("{REBINDS}a2a.push_urls = [\"hooks.test\"]")).start();
     for (gate, url) in [
         (&closed, "https://hooks.test/a"),
         (&open, "http://hooks.test/a"),
@@ -374,7 +380,7 @@ fn mcp_024_where_the_agent_may_be_told_to_call_is_the_operators_to_say() {
 #[test]
 fn mcp_026_the_version_is_that_of_the_header_or_of_the_query_and_0_3_where_none_is_named() {
     let echo = Echo::start();
-    let gate = agent(&echo, "").start();
+    let gate = agent(&echo, REBINDS).start();
     let token = granting(&gate, &json!([{"action": "GetTask"}]));
     let (current, older) =
         (rpc("GetTask", &json!({"id": "t"})), rpc("tasks/get", &json!({"id": "t"})));
@@ -410,7 +416,7 @@ fn mcp_026_the_version_is_that_of_the_header_or_of_the_query_and_0_3_where_none_
 #[test]
 fn mcp_022_policies_see_what_is_asked_in_the_same_words_in_each_binding() {
     let echo = Echo::start();
-    let setup = agent(&echo, "local_policy = [{ file = \"a2a.rego\" }]");
+    let setup = agent(&echo, &format!("{REBINDS}local_policy = [{{ file = \"a2a.rego\" }}]"));
     setup.write(
         "a2a.rego",
         "package a2a\nimport rego.v1\ndefault allow := false\nallow if {\n\
@@ -441,7 +447,7 @@ fn mcp_022_policies_see_what_is_asked_in_the_same_words_in_each_binding() {
 #[test]
 fn mcp_022_what_is_said_in_grpc_or_to_an_unknown_tenant_is_not_passed_on() {
     let echo = Echo::start();
-    let gate = agent(&echo, "a2a.tenants = [\"acme\"]").start();
+    let gate = agent(&echo, &format!("{REBINDS}a2a.tenants = [\"acme\"]")).start();
     let token = granting(&gate, &json!([{"action": "GetTask"}]));
     let body = rpc("GetTask", &json!({"id": "t1"}));
     for kind in ["application/grpc", "application/grpc+json", "application/grpc-web+proto"] {

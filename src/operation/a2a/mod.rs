@@ -3,8 +3,9 @@
 //!
 //! [`version`] tells by which version a request is meant, [`method`](mod@method) which methods there are,
 //! [`rest`] what path and query say in the REST binding, [`said`] what a message holds, and [`asked`] what
-//! all of that comes to: the same action in each version and binding. gRPC is not read.
+//! all of that comes to: the same action in each version and binding. [`answer`] finds tasks in what is answered. gRPC is not read.
 
+pub mod answer;
 pub mod asked;
 pub mod method;
 pub mod push;
@@ -23,6 +24,8 @@ pub struct Agent {
     pub versions: Vec<Version>,
     /// The hosts to which the agent may be told to send notifications, with a port where it is not 443.
     pub push_hosts: Vec<Box<str>>,
+    /// Whether a task that is not known here is bound to whoever names it first; it is refused otherwise.
+    pub rebinds: bool,
     /// The tenants that may be named.
     pub tenants: Vec<Box<str>>,
 }

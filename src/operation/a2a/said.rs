@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::version::Version;
-use crate::model::exact::Json;
+use crate::model::exact::{Json, folded};
 use crate::model::reason::{Denial, Reason};
 
 /// The longest id of a task or context, in octets.
@@ -70,11 +70,8 @@ pub struct Said {
 
 /// Refuses a member that some reader would take for one that is looked at.
 pub(super) fn spelled(members: &Members) -> Result<(), Denial> {
-    let folded = |name: &str| -> String {
-        name.chars().filter(|c| !matches!(c, '_' | '-')).map(|c| c.to_ascii_lowercase()).collect()
-    };
     let is_foreign = |name: &str| {
-        let plain = folded(name);
+        let plain = folded(name).replace(['_', '-'], "");
         INSPECTED.iter().any(|known| *known != name && known.eq_ignore_ascii_case(&plain))
     };
     // `request` is what `message` is called in the protocol buffers of 0.3.
