@@ -15,7 +15,7 @@ use crate::decide::world::{Resource, Signatory, World};
 use crate::model::confirmation::{self, Wanted};
 use crate::model::pattern::Pattern;
 use crate::operation::a2a::version::Version;
-use crate::operation::a2a::{Agent, rest};
+use crate::operation::a2a::{Agent, card, rest};
 use crate::operation::catalog::{BodyUse, Catalog, Entry};
 use crate::operation::mcp::Server;
 use crate::operation::route::Routes;
@@ -184,6 +184,7 @@ fn operations(resource: &config::Resource) -> Result<Catalog, globset::Error> {
         contract: rule.contract.clone(),
         body: rule.body,
         is_open: false,
+        is_public: false,
     };
     let (described, written): (Vec<_>, Vec<_>) =
         resource.operations.iter().partition(|rule| rule.described.is_some());
@@ -236,13 +237,21 @@ fn exchanges(resource: &config::Resource, agent: &Agent) -> Result<Catalog, glob
         body: BodyUse::Json,
         ..Entry::default()
     };
+    let speaks_older = agent.versions.contains(&Version::V0_3);
     let mut rules = vec![(Method::POST, Pattern::root(), entry(exchange::MESSAGE))];
     for (method, glob, asked, is_older) in rest::paths() {
         let current = (!is_older).then(|| glob.to_owned());
-        let older = agent.versions.contains(&Version::V0_3).then(|| rest::older(glob));
+        let older = speaks_older.then(|| rest::older(glob));
         let patterns = current.into_iter().chain(older);
         for pattern in patterns.filter_map(|glob| Pattern::parse(&glob).ok()) {
             rules.push((method.clone(), pattern, entry(asked.name)));
+        }
+    }
+    let cards = card::PATHS.iter().filter(|(_, is_older)| speaks_older || !is_older);
+    for pattern in cards.filter_map(|(path, _)| Pattern::parse(path).ok()) {
+        for method in [Method::GET, Method::HEAD] {
+            let entry = Entry { is_public: true, ..entry(exchange::CARD) };
+            rules.push((method, pattern.clone(), entry));
         }
     }
     let rules = rules.iter().map(|(method, path, entry)| (slice::from_ref(method), path, entry));

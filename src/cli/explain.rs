@@ -188,7 +188,7 @@ impl Told {
         let denial = match &judged.verdict {
             Err(denial) => Some(*denial),
             Ok(permit) => match permit.ground() {
-                Ground::Granted(_) => None,
+                Ground::Granted(_) | Ground::Public => None,
                 Ground::Observed(denial) => Some(denial),
             },
         };
@@ -344,6 +344,7 @@ fn passed(check: Check, judged: &Judgement<'_>) -> Option<String> {
                 Some(format!("entry {entry} of authorization_details"))
             }
             Ok(Ground::Granted(Basis::Open)) => Some("a valid token is enough".to_owned()),
+            Ok(Ground::Public) => Some("it is for everybody, without a token".to_owned()),
             Ok(Ground::Granted(Basis::Scopes)) => Some("the scopes suffice here".to_owned()),
             Ok(Ground::Granted(Basis::Boundaries) | Ground::Observed(_)) | Err(_) => None,
         },

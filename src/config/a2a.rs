@@ -62,6 +62,7 @@ pub(super) fn agent(resource: &Section<'_>, into: &mut Reading<'_>) -> Option<Ar
     Some(Arc::new(Agent {
         versions: Version::ALL.into_iter().filter(is_spoken).collect(),
         rebinds: section.text_or_default("task_unknown").0 == "allow_rebind",
+        rewrites_card: section.switch("rewrite_card"),
         push_hosts: push_hosts.into_iter().map(|(host, _)| host).collect(),
         tenants: tenants.into_iter().map(|(tenant, _)| tenant).collect(),
     }))

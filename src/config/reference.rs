@@ -314,6 +314,7 @@ pub const KEYS: &[Key] = &[
 
     key("resource.a2a", "versions", Choices(&["0.3", "1.0"]), Default("[\"0.3\", \"1.0\"]"), "The versions of the protocol that are spoken. A request that names none (`A2A-Version`) is taken for 0.3, as the standard says."),
     key("resource.a2a", "push_urls", Texts("host"), Default("[]"), "Hosts to which the agent may be told to send notifications, over `https`, with a port where it is not 443. None, because with such a URL a caller makes the agent send requests; an address is never one."),
+    key("resource.a2a", "rewrite_card", Switch, Default("false"), "Whether the agent's card names the gate in place of the agent, without interfaces in gRPC and without signatures, which are of another text. Off, because an agent that signs its card can name the gate itself."),
     key("resource.a2a", "task_unknown", Choice(&["allow_rebind", "refuse"]), Default("refuse"), "What becomes of a task that the gate has not seen begin, as after a restart, or has forgotten: it is answered as one that does not exist, or belongs to whoever names it first. Refused, because one that is another's must read like one that is not there."),
     key("resource.a2a", "tenants", Texts("name"), Default("[]"), "Tenants that may be named. None, because the same token would do for each of them."),
 

@@ -236,6 +236,16 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether it is for everybody: it then needs no token.
+    pub fn is_public(&self) -> bool {
+        self.entry().is_ok_and(|entry| entry.is_public)
+    }
+
+    /// Whether it asks for a card of an agent, the public one or that for callers with a token.
+    pub fn is_for_card(&self) -> bool {
+        self.is_public() || self.exchanged().is_some_and(a2a::asked::Asked::is_open)
+    }
+
     /// What is demanded of the person's confirmation.
     pub fn confirmation(&self) -> Result<&Demand, Denial> {
         let entry = self.entry()?;

@@ -18,6 +18,9 @@ use crate::operation::jsonrpc::{Kind, Message};
 /// The name of the action of a request whose method stands in its body.
 pub const MESSAGE: &str = "a2a:message";
 
+/// The name of the action of a request for the agent's card, which is public.
+pub const CARD: &str = "a2a:card";
+
 /// Reads what is asked of an agent, in either binding.
 pub fn hear(
     agent: &Agent,

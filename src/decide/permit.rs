@@ -1,10 +1,13 @@
 //! The permit: the proof that a decision was made for a call to be forwarded.
 
+use http::HeaderMap;
+
 use super::call::Call;
 use crate::model::need::Obligation;
 use crate::model::reason::{Denial, Reason, Stage};
 use crate::model::time::Timestamp;
 use crate::policy::algebra::Basis;
+use crate::token::extract;
 
 /// Permission to forward one call, made by this module's parent alone and used up by forwarding.
 ///
@@ -35,6 +38,8 @@ pub enum Ground {
     Granted(Basis),
     /// The decision refuses it, and the resource is only observed.
     Observed(Denial),
+    /// It is for everybody.
+    Public,
 }
 
 impl Permit {
@@ -44,6 +49,25 @@ impl Permit {
         obligations: Vec<Obligation>,
     ) -> Self {
         Self { ground: Ground::Granted(basis), ends: Some(ends), obligations }
+    }
+
+    /// Lets a call pass that is for everybody, whoever makes it: it reads the card of an agent (R-MCP-025).
+    /// Its body is not judged, so that it has none. A token in its query is refused, since the upstream must
+    /// not see one.
+    pub fn public(call: &Call<'_>, headers: &HeaderMap, has_body: bool) -> Result<Self, Denial> {
+        if !call.is_public() {
+            return Err(Reason::TokenAbsent.into());
+        }
+        if has_body {
+            return Err(Denial::about(Reason::BodyMalformed, "unexpected"));
+        }
+        let header = &call.resource().token_header;
+        match extract::extract(headers, call.query(), header, None) {
+            Err(denial) if denial.reason == Reason::TokenInQuery => Err(denial),
+            Err(_) | Ok(_) => {
+                Ok(Self { ground: Ground::Public, ends: None, obligations: Vec::new() })
+            }
+        }
     }
 
     /// Lets a refused call pass because its resource is in mode `observe`. A request that could be

@@ -36,6 +36,8 @@ pub struct Entry {
     pub body: BodyUse,
     /// Whether a valid token is enough for it.
     pub is_open: bool,
+    /// Whether it is for everybody, without a token.
+    pub is_public: bool,
 }
 
 /// Whether the body of an operation is read before the decision.

@@ -207,7 +207,9 @@ impl Entry<'_> {
             observed: match self.verdict {
                 Ok(Ground::Observed(_)) => true,
                 // Said of these too, so that a report can tell how many of all would be refused.
-                Ok(Ground::Granted(_)) => self.call.is_some_and(|call| call.resource().observed),
+                Ok(Ground::Granted(_) | Ground::Public) => {
+                    self.call.is_some_and(|call| call.resource().observed)
+                }
                 Err(_) => false,
             },
             kept: if self.fulfilled.must_last { Kept::Sync } else { journal.kept() },
@@ -290,7 +292,7 @@ impl Entry<'_> {
 
     const fn denial(&self) -> Option<Denial> {
         match self.verdict {
-            Ok(Ground::Granted(_)) => None,
+            Ok(Ground::Granted(_) | Ground::Public) => None,
             Ok(Ground::Observed(denial)) | Err(denial) => Some(denial),
         }
     }
@@ -310,6 +312,7 @@ impl Entry<'_> {
             Ok(Ground::Granted(algebra::Basis::Scopes)) => {
                 Some(Basis { entry: None, how: "scope" })
             }
+            Ok(Ground::Public) => Some(Basis { entry: None, how: "public" }),
             Ok(Ground::Observed(_)) | Err(_) => None,
         }
     }

@@ -334,7 +334,7 @@ impl Gate {
     fn count(&self, judgement: &Judgement<'_>, tally: &Tally, took: Duration, id: &DecisionId) {
         let (allowed, reason) = match &judgement.verdict {
             Ok(permit) => match permit.ground() {
-                Ground::Granted(_) => (true, None),
+                Ground::Granted(_) | Ground::Public => (true, None),
                 Ground::Observed(denial) => (true, Some(denial.reason)),
             },
             Err(denial) => (false, Some(denial.reason)),
@@ -404,11 +404,22 @@ fn hearing(
     journal: &Journal,
     now: Timestamp,
 ) -> Option<Hearing> {
-    if let Some(errand) = judgement.errand.take() {
-        let ear = errand.ear(judgement.call.as_ref()?, serving.facts.tasks(), now);
-        return ear.map(Hearing::A2a);
+    if let Some(agent) = judgement.call.as_ref().and_then(|call| call.resource().a2a.as_deref()) {
+        let call = judgement.call.as_ref()?;
+        if agent.rewrites_card && call.is_for_card() {
+            return Some(Hearing::Card(address(call, serving)?));
+        }
+        let errand = judgement.errand.take()?;
+        return errand.ear(call, serving.facts.tasks(), now).map(Hearing::A2a);
     }
     ear(judgement, serving, journal, now).map(Hearing::Mcp)
+}
+
+/// Where agents reach the resource.
+fn address(call: &Call<'_>, serving: &Serving) -> Option<Box<str>> {
+    let resource = serving.resource(call.resource_index())?;
+    let scheme = if serving.snapshot.config.gate.origin.secure { "https" } else { "http" };
+    Some(format!("{scheme}://{}{}", resource.authority, resource.mount).into())
 }
 
 /// Whoever hears the answer to what is let through to an MCP server. A session that nothing was known of is

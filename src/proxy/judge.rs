@@ -107,7 +107,7 @@ impl Judgement<'_> {
     fn denial(&self) -> Option<Denial> {
         match &self.verdict {
             Ok(permit) => match permit.ground() {
-                Ground::Granted(_) => None,
+                Ground::Granted(_) | Ground::Public => None,
                 Ground::Observed(denial) => Some(denial),
             },
             Err(denial) => Some(*denial),
@@ -179,7 +179,9 @@ async fn decide<'a>(
     found: &mut Judgement<'a>,
 ) -> Result<Permit, Denial> {
     let Request { parts, call, arrival } = request;
-    call.entry()?;
+    if call.entry()?.is_public {
+        return Permit::public(call, &parts.headers, !payload.is_empty());
+    }
     let (token_header, certificate) = (&call.resource().token_header, arrival.certificate);
     let credentials = extract::extract(&parts.headers, call.query(), token_header, certificate)?;
     let credentials = &*found.credentials.insert(credentials);

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+mod cards;
 mod tasks;
 
 use crate::support::challenge::Challenge;

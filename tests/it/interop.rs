@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
+mod a2a;
 mod mcp;
 
 use crate::support::gate::{ISSUER, SHOP};

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod asked;
+pub mod card;
 pub mod method;
 pub mod push;
 pub mod rest;
@@ -26,6 +27,8 @@ pub struct Agent {
     pub push_hosts: Vec<Box<str>>,
     /// Whether a task that is not known here is bound to whoever names it first; it is refused otherwise.
     pub rebinds: bool,
+    /// Whether its card names the gate in place of the agent.
+    pub rewrites_card: bool,
     /// The tenants that may be named.
     pub tenants: Vec<Box<str>>,
 }
