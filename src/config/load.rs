@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_examples_load() {
-        for name in ["sidecar", "gateway", "behind-proxy", "mcp"] {
+        for name in ["a2a", "sidecar", "gateway", "behind-proxy", "mcp"] {
             let config = loaded(&example(name).join("opgate.toml"));
             assert!(config.audit.directory.is_absolute(), "{name}");
         }

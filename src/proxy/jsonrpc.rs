@@ -1,5 +1,5 @@
 //! Refusals of messages: JSON-RPC errors, so that clients which read nothing else can say what was wrong
-//! (`reverse-guided-errors.md` §6). Those of an agent have their own form ([`exchange`](super::exchange)).
+//! (`reverse-guided-errors.md` §6). Those of an agent have their own form ([`exchange`]).
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

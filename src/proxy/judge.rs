@@ -31,7 +31,6 @@ use crate::model::exact::{Json, Malformed};
 use crate::model::media;
 use crate::model::reason::{Denial, Reason};
 use crate::model::time::Timestamp;
-use crate::operation::a2a::Agent;
 use crate::operation::contract::Misfit;
 use crate::operation::head::Transport;
 use crate::operation::jsonrpc::Id;
@@ -214,10 +213,7 @@ async fn decide<'a>(
     let validated = call.resource().mcp.as_ref().is_some_and(|server| server.validates);
     let tool = call.asked().and_then(Asked::tool).filter(|_| validated);
     let schema = tool.and_then(|tool| facts.tools().schema(&call.resource().id, tool));
-    if let Some(agent) = call.resource().a2a.as_deref() {
-        let body = found.body.as_ref();
-        exchanged(agent, call, (&parts.headers, body), &mut found.reply_to)?;
-    }
+    exchanged(call, (&parts.headers, found.body.as_ref()), &mut found.reply_to)?;
     let question = Question {
         schema: schema.as_deref(),
         call,
@@ -232,8 +228,7 @@ async fn decide<'a>(
     let Decided { verdict, consulted, told, misfit } = facts.settle(&with, decided).await?;
     (found.consulted, found.told, found.misfit) = (consulted, told, misfit);
     let permit = verdict?;
-    let owner = Owner::of(grant, presenter);
-    found.errand = Errand::of(call, owner, facts.tasks(), now)?;
+    found.errand = Errand::of(call, Owner::of(grant, presenter), facts.tasks(), now)?;
     let charges = decide::charges(call, grant, presenter, found.body.as_ref(), &found.consulted)?;
     let reserved = facts.reserve(&charges, now);
     let reservation = reserved.map_err(|short| found.shortfall.insert(short).denial)?;
@@ -306,11 +301,11 @@ fn speak(
 
 /// Step 20 where the operation is asked of an agent. The `id` to answer under goes into `reply_to`.
 fn exchanged(
-    agent: &Agent,
     call: &mut Call<'_>,
     (headers, body): (&HeaderMap, Option<&Body>),
     reply_to: &mut Option<Id>,
 ) -> Result<(), Denial> {
+    let Some(agent) = call.resource().a2a.as_deref() else { return Ok(()) };
     let heard = exchange::hear(agent, call, headers, body);
     let asked = heard.map_err(|Unheard { denial, id }| {
         *reply_to = id;

@@ -159,6 +159,36 @@ fn mcp_022_028_one_grant_covers_the_action_in_each_version_and_binding_and_bound
 }
 
 #[test]
+fn mcp_022_what_bounds_data_is_held_against_nothing_else_than_the_one_part_of_data() {
+    let echo = Echo::start();
+    let gate = agent(&echo, "").start();
+    let at_most_50 = json!([{"action": "SendMessage", "args": {"amount": {"maximum": 50}}}]);
+    let token = granting(&gate, &at_most_50);
+    let parts = |parts: Value| json!({"messageId": "m1", "role": "ROLE_USER", "parts": parts});
+    let two = parts(json!([{"data": {"amount": 5_000}}, {"data": {"amount": 10}}]));
+    let none = parts(json!([{"text": "order for 5000"}]));
+    let list = parts(json!([{"data": [{"amount": 10}]}]));
+    let metadata = json!({"amount": 10});
+    for message in [&two, &none, &list] {
+        let refused = post(&gate, &token, &[CURRENT], &send(message));
+        assert_refused(&echo, &refused, 403, -31_403, "no data, or more than one");
+        let beside = json!({"message": message, "metadata": metadata});
+        let refused = post(&gate, &token, &[CURRENT], &rpc("SendMessage", &beside));
+        assert_refused(&echo, &refused, 403, -31_403, "data elsewhere");
+        let beside = json!({"message": message, "amount": 10});
+        let refused = post(&gate, &token, &[CURRENT], &rpc("SendMessage", &beside));
+        assert_refused(&echo, &refused, 400, -32_602, "what poses as data");
+        let refused =
+            call(&gate, &token, ("POST", "/message:send"), &[CURRENT], &beside.to_string());
+        assert_status(&echo, &refused, 400, "INVALID_ARGUMENT", "what poses as data");
+        let query = ("POST", "/message:send?amount=10");
+        let body = json!({"message": message}).to_string();
+        let refused = call(&gate, &token, query, &[CURRENT], &body);
+        assert_status(&echo, &refused, 400, "INVALID_ARGUMENT", "what poses as data");
+    }
+}
+
+#[test]
 fn mcp_022_every_method_needs_a_grant_of_its_action_and_is_known_by_its_name_in_its_version_alone()
 {
     let echo = Echo::start();

@@ -86,6 +86,7 @@ impl Asked {
         let mut args = Box::from(at);
         match method.subject {
             Subject::Message => {
+                only_known(params)?;
                 let message = params.get("message").ok_or(bad("message"))?;
                 let message = Said::read(message, version, at.is_empty())?;
                 if let Some(data) = &message.data {
@@ -137,6 +138,13 @@ impl Asked {
         let references = self.said.iter().flat_map(|said| &said.references);
         self.task.iter().chain(references).map(|task| &**task)
     }
+}
+
+/// What stands beside a message that holds no data, or more than one part of it, is held against a grant that
+/// bounds data: nothing there may pose as data that the agent never reads.
+fn only_known(params: &Members) -> Result<(), Denial> {
+    let is_known = |name: &str| ["configuration", "message", "metadata", "tenant"].contains(&name);
+    if params.keys().all(|name| is_known(name)) { Ok(()) } else { Err(bad("params")) }
 }
 
 /// Where notifications of the task go that a message begins.
