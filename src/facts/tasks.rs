@@ -1,6 +1,6 @@
-//! Tasks of agents, and whose they are (`mcp-a2a.md` §5 and §8).
+//! Tasks and contexts of agents, and whose they are (`mcp-a2a.md` §5 and §8).
 //!
-//! A task is learned from the answer of the call that begins it, and belongs to whoever made that call
+//! They are learned from the answer of the call that begins them, and belong to whoever made that call
 //! (R-MCP-020). Bounded; what is forgotten is not known, and the operator says what becomes of that.
 
 use std::fmt;
@@ -11,12 +11,21 @@ use quick_cache::sync::Cache;
 use super::sessions::{Owner, digest};
 use crate::model::time::Timestamp;
 
-/// The most tasks that are remembered.
+/// The most tasks and contexts that are remembered.
 const CAPACITY: usize = 100_000;
-/// How long a task is remembered after it was last asked for.
+/// How long either is remembered after it was last named by its owner.
 const LIFETIME: Duration = Duration::from_hours(24);
 
-/// What is known of a task that is named.
+/// What a call can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// A context, in which messages and tasks belong together.
+    Context(&'a str),
+    /// A task.
+    Task(&'a str),
+}
+
+/// What is known of what is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It is another's.
@@ -44,14 +53,18 @@ impl fmt::Debug for Tasks {
     }
 }
 
-fn key(resource: &str, task: &str) -> [u8; 32] {
-    digest(&[resource.as_bytes(), task.as_bytes()])
+fn key(resource: &str, named: Named<'_>) -> [u8; 32] {
+    let (kind, id) = match named {
+        Named::Context(id) => ("context", id),
+        Named::Task(id) => ("task", id),
+    };
+    digest(&[resource.as_bytes(), kind.as_bytes(), id.as_bytes()])
 }
 
 impl Tasks {
-    /// What is known of `task` at `resource`, where `owner` names it.
-    pub fn look(&self, resource: &str, task: &str, owner: Owner, now: Timestamp) -> Standing {
-        match self.known.get(&key(resource, task)) {
+    /// What is known of what is `named` at `resource`, where `owner` names it.
+    pub fn look(&self, resource: &str, named: Named<'_>, owner: Owner, now: Timestamp) -> Standing {
+        match self.known.get(&key(resource, named)) {
             Some((_, until)) if until < now => Standing::Unknown,
             Some((known, _)) if known == owner => Standing::Own,
             Some(_) => Standing::Foreign,
@@ -59,11 +72,11 @@ impl Tasks {
         }
     }
 
-    /// Gives `task` to `owner`, or remembers that it is its own. One that is another's stays so, whoever
+    /// Gives what is `named` to `owner`, or remembers that it is its own. What is another's stays so, whoever
     /// names it.
-    pub fn bind(&self, resource: &str, task: &str, owner: Owner, now: Timestamp) {
-        if self.look(resource, task, owner, now) != Standing::Foreign {
-            self.known.insert(key(resource, task), (owner, now.after(LIFETIME)));
+    pub fn bind(&self, resource: &str, named: Named<'_>, owner: Owner, now: Timestamp) {
+        if self.look(resource, named, owner, now) != Standing::Foreign {
+            self.known.insert(key(resource, named), (owner, now.after(LIFETIME)));
         }
     }
 }
@@ -72,20 +85,22 @@ impl Tasks {
 mod tests {
     use super::*;
 
+    const TASK: Named<'_> = Named::Task("t");
     const SHOP: &str = "https://tools.test/shop";
 
     #[test]
     fn mcp_020_a_task_is_its_owners_alone_and_not_for_ever() {
         let (alice, mallory) = (Owner::sample(1), Owner::sample(2));
         let (tasks, now) = (Tasks::default(), Timestamp::from_seconds(1_790_000_000));
-        assert_eq!(tasks.look(SHOP, "t", alice, now), Standing::Unknown);
-        tasks.bind(SHOP, "t", alice, now);
-        tasks.bind(SHOP, "t", mallory, now);
-        assert_eq!(tasks.look(SHOP, "t", alice, now), Standing::Own);
-        assert_eq!(tasks.look(SHOP, "t", mallory, now), Standing::Foreign);
-        assert_eq!(tasks.look(SHOP, "T", mallory, now), Standing::Unknown);
-        assert_eq!(tasks.look("https://tools.test/shops", "t", mallory, now), Standing::Unknown);
+        assert_eq!(tasks.look(SHOP, TASK, alice, now), Standing::Unknown);
+        tasks.bind(SHOP, TASK, alice, now);
+        tasks.bind(SHOP, TASK, mallory, now);
+        assert_eq!(tasks.look(SHOP, TASK, alice, now), Standing::Own);
+        assert_eq!(tasks.look(SHOP, TASK, mallory, now), Standing::Foreign);
+        assert_eq!(tasks.look(SHOP, Named::Task("T"), mallory, now), Standing::Unknown);
+        assert_eq!(tasks.look(SHOP, Named::Context("t"), mallory, now), Standing::Unknown);
+        assert_eq!(tasks.look("https://tools.test/shops", TASK, mallory, now), Standing::Unknown);
         let later = now.after(LIFETIME + Duration::from_secs(1));
-        assert_eq!(tasks.look(SHOP, "t", mallory, later), Standing::Unknown);
+        assert_eq!(tasks.look(SHOP, TASK, mallory, later), Standing::Unknown);
     }
 }

@@ -10,7 +10,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use super::body::rewrite::{self, Events, Rewrite};
 use crate::decide::call::Call;
 use crate::facts::sessions::Owner;
-use crate::facts::tasks::{Standing, Tasks};
+use crate::facts::tasks::{Named, Standing, Tasks};
 use crate::model::exact::Json;
 use crate::model::media;
 use crate::model::reason::{Denial, Reason};
@@ -33,7 +33,7 @@ pub struct Errand {
 
 impl Errand {
     /// That of a call to an agent. Refuses a task that is another's, or that nobody has: both read alike to
-    /// whoever guesses.
+    /// whoever guesses. Refuses another's context.
     pub fn of(
         call: &Call<'_>,
         owner: Owner,
@@ -41,9 +41,16 @@ impl Errand {
         now: Timestamp,
     ) -> Result<Option<Self>, Denial> {
         let Some(agent) = &call.resource().a2a else { return Ok(None) };
+        let resource = &call.resource().id;
+        // A context may be named before anybody has begun it: only another's is refused.
+        if let Some(context) = call.exchanged().and_then(Asked::context)
+            && tasks.look(resource, Named::Context(context), owner, now) == Standing::Foreign
+        {
+            return Err(Denial::about(Reason::TaskUnknown, "context"));
+        }
         let mut is_rebound = false;
         for task in call.exchanged().into_iter().flat_map(Asked::tasks) {
-            match tasks.look(&call.resource().id, task, owner, now) {
+            match tasks.look(resource, Named::Task(task), owner, now) {
                 Standing::Own => {}
                 Standing::Unknown if agent.rebinds => is_rebound = true,
                 Standing::Foreign | Standing::Unknown => {
@@ -58,8 +65,9 @@ impl Errand {
     pub fn ear(self, call: &Call<'_>, tasks: &Arc<Tasks>, now: Timestamp) -> Option<Ear> {
         let asked = call.exchanged()?;
         let resource = &call.resource().id;
-        for task in asked.tasks() {
-            tasks.bind(resource, task, self.owner, now);
+        let context = asked.context().map(Named::Context);
+        for named in asked.tasks().map(Named::Task).chain(context) {
+            tasks.bind(resource, named, self.owner, now);
         }
         let is_list = match asked.method.subject {
             Subject::Message => false,
@@ -100,12 +108,15 @@ impl Ear {
 
     fn learn(&self, text: &[u8]) {
         let Ok(json) = Json::parse(text) else { return };
-        for task in answer::begun(&json, self.in_rest) {
-            self.tasks.bind(&self.resource, task, self.owner, clock::now());
+        let tasks = answer::begun(&json, self.in_rest).map(Named::Task);
+        let contexts = answer::contexts(&json, self.in_rest).map(Named::Context);
+        for named in tasks.chain(contexts) {
+            self.tasks.bind(&self.resource, named, self.owner, clock::now());
         }
     }
 
     fn is_own(&self, task: &str) -> bool {
+        let task = Named::Task(task);
         let standing = self.tasks.look(&self.resource, task, self.owner, clock::now());
         standing == Standing::Own
     }

@@ -6,6 +6,14 @@ use crate::model::exact::Json;
 
 /// Where the id of a task that has begun stands, in either version.
 const BEGUN: [&str; 4] = ["/artifactUpdate/taskId", "/statusUpdate/taskId", "/task/id", "/taskId"];
+/// Where the id of the context stands that it is in, or that a message of the agent is in.
+const CONTEXTS: [&str; 5] = [
+    "/artifactUpdate/contextId",
+    "/contextId",
+    "/message/contextId",
+    "/statusUpdate/contextId",
+    "/task/contextId",
+];
 
 /// What an answer says: in JSON-RPC its result.
 fn said(answer: &Json, in_rest: bool) -> Option<&Json> {
@@ -30,6 +38,12 @@ pub fn begun(answer: &Json, in_rest: bool) -> impl Iterator<Item = &str> {
     older
         .into_iter()
         .chain(BEGUN.iter().filter(move |_| !is_message).filter_map(move |one| at(one)))
+}
+
+/// The contexts that an answer to a message, or an event of it, is in.
+pub fn contexts(answer: &Json, in_rest: bool) -> impl Iterator<Item = &str> {
+    let said = said(answer, in_rest);
+    CONTEXTS.iter().filter_map(move |one| said?.at(one).and_then(text))
 }
 
 /// The answer to a list of tasks with those that `keeps` says, in their order; `None` where it cannot be
@@ -80,6 +94,19 @@ mod tests {
         ] {
             let json = Json::parse(text.as_bytes()).unwrap();
             assert_eq!(begun(&json, in_rest).collect::<Vec<_>>(), tasks, "{text}");
+        }
+    }
+
+    #[test]
+    fn mcp_020_the_context_of_an_answer_is_named_in_either_version_and_binding() {
+        for (text, in_rest) in [
+            (r#"{"result":{"task":{"id":"t","contextId":"c"}}}"#, false),
+            (r#"{"result":{"message":{"contextId":"c"}}}"#, false),
+            (r#"{"result":{"kind":"message","contextId":"c"}}"#, false),
+            (r#"{"statusUpdate":{"taskId":"t","contextId":"c"}}"#, true),
+        ] {
+            let json = Json::parse(text.as_bytes()).unwrap();
+            assert_eq!(contexts(&json, in_rest).collect::<Vec<_>>(), ["c"], "{text}");
         }
     }
 

@@ -128,9 +128,14 @@ impl Asked {
             version: self.version.name(),
             method: self.method.name_in(self.version),
             task_id: self.task.as_deref(),
-            context_id: said.and_then(|said| said.context.as_deref()),
+            context_id: self.context(),
             message: said.map(|said| (said.role, &*said.part_kinds)),
         }
+    }
+
+    /// The context that it names.
+    pub fn context(&self) -> Option<&str> {
+        self.said.as_ref()?.context.as_deref()
     }
 
     /// Every task that it names.

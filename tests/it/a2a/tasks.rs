@@ -26,17 +26,18 @@ fn travel() -> Echo {
         let said = &params["message"];
         let data = [&said["parts"][1]["data"], &said["content"][1]["data"]["data"]];
         let task = data.iter().find_map(|data| data["task"].as_str()).unwrap_or("t-any");
+        let context = format!("c-{task}");
         let method = body["method"].as_str().unwrap_or_default();
         let state = json!({"state": "TASK_STATE_AUTH_REQUIRED"});
         let result = match method {
             "message/send" => {
-                json!({"kind": "task", "id": task, "contextId": "c", "status": {"state": "working"}})
+                json!({"kind": "task", "id": task, "contextId": context, "status": {"state": "working"}})
             }
             _ if method == "ListTasks" || line.contains("/tasks?") || line.contains("/tasks ") => {
                 let task = |id: &str| json!({"id": id, "status": state});
                 json!({"tasks": [task("t-1"), task("t-2"), task("t-1r")], "nextPageToken": "", "totalSize": 3})
             }
-            _ => json!({"task": {"id": task, "contextId": "c", "status": state}}),
+            _ => json!({"task": {"id": task, "contextId": context, "status": state}}),
         };
         let answer = |result: &Value| {
             let rpc = json!({"jsonrpc": "2.0", "id": body["id"], "result": result});
@@ -44,7 +45,7 @@ fn travel() -> Echo {
         };
         if method == "SendStreamingMessage" || line.contains(":stream") {
             let update =
-                json!({"statusUpdate": {"taskId": task, "contextId": "c", "status": state}});
+                json!({"statusUpdate": {"taskId": task, "contextId": context, "status": state}});
             events(exchange, &[&answer(&result), &answer(&update)]);
         } else {
             exchange.answer(JSON, &answer(&result));
@@ -191,6 +192,34 @@ fn mcp_020_a_task_of_another_is_answered_as_one_that_is_not_there() {
             assert_eq!(own.status, 200, "{letter} {n}: {}", own.everything());
         }
     }
+}
+
+#[test]
+fn mcp_020_a_context_belongs_to_whoever_is_first_in_it() {
+    let echo = travel();
+    let gate = agent(&echo, "").start();
+    let (alice, mallory) = (of(&gate, "alice", &METHODS), of(&gate, "mallory", &METHODS));
+    begin(&gate, &alice, "t-1");
+    let within = |context: &str| {
+        let mut message = message(&json!({"task": "t-5"}));
+        message["contextId"] = json!(context);
+        rpc("SendMessage", &json!({"message": message}))
+    };
+    let before = echo.requests().len();
+    for letter in ["", "s", "o", "r", "p", "q"] {
+        let refused = post(&gate, &mallory, &[CURRENT], &within(&format!("c-t-1{letter}")));
+        assert_eq!(refused.status, 404, "{letter}: {}", refused.everything());
+        let record = gate.decision(&refused.decision_id());
+        assert_eq!(
+            (&record["reason"], &record["about"]),
+            (&json!("task_unknown"), &json!("context"))
+        );
+    }
+    assert_eq!(echo.requests().len(), before, "nothing of it went upstream");
+    assert_eq!(post(&gate, &alice, &[CURRENT], &within("c-t-1")).status, 200);
+    // A caller may name a context of its own making.
+    assert_eq!(post(&gate, &mallory, &[CURRENT], &within("mine")).status, 200);
+    assert_eq!(post(&gate, &alice, &[CURRENT], &within("mine")).status, 404);
 }
 
 #[test]
