@@ -21,7 +21,8 @@ const SHORT: usize = 12;
     after_help = "Examples:
   opgate tools -c opgate.toml                    every tool, and whether it is what it was
   opgate tools show refund -c opgate.toml        what it said it does, and what it says now
-  opgate tools approve refund -c opgate.toml     take what it says now for what it is; felt at once
+  opgate tools approve refund 4c0f8a1be2d3 -c opgate.toml
+                                                 take that definition for what it is; felt at once
 
 A tool is approved with the definition that its server was first heard to give. What becomes of calls to a
 tool that says something else later, `mcp.definitions` of the resource says. Exit code of the list: 1 where
@@ -47,6 +48,8 @@ enum ToolsCommand {
     Approve {
         #[command(flatten)]
         tool: ToolArgs,
+        /// The definition that was looked at, as the list and `show` name it: it may be another by now
+        digest: String,
         #[command(flatten)]
         gate: GateArgs,
     },
@@ -76,7 +79,7 @@ pub fn run(args: &ToolsArgs) -> anyhow::Result<Outcome> {
     match &args.command {
         None => list(&args.gate),
         Some(ToolsCommand::Show { tool, gate }) => show(tool, gate),
-        Some(ToolsCommand::Approve { tool, gate }) => approve(tool, gate),
+        Some(ToolsCommand::Approve { tool, digest, gate }) => approve(tool, digest, gate),
     }
 }
 
@@ -173,9 +176,12 @@ fn show(tool: &ToolArgs, args: &GateArgs) -> anyhow::Result<Outcome> {
     }
     let (style, word) = state(&known);
     let paint = Paint::new(output::is_colored());
-    let mut text =
-        format!("{}  {}  {}\n", paint.paint(style, word), escaped(&tool.name), escaped(&resource));
-    if let Some(other) = &known.resembles {
+    let now = known.seen.as_ref().map_or_else(String::new, |seen| short(&seen.sha256));
+    let (word, name) = (paint.paint(style, word), escaped(&tool.name));
+    let mut text = format!("{word}  {now}  {name}  {}\n", escaped(&resource));
+    if known.resembles.is_some() && !tool.name.is_ascii() {
+        text.push_str("its name has characters that look like others\n");
+    } else if let Some(other) = &known.resembles {
         text.extend(["its name could be taken for that of `", &escaped(other), "`\n"]);
     }
     let (approved, seen) = (known.approved.as_ref(), known.seen.as_ref());
@@ -201,15 +207,23 @@ fn definition(mark: &str, seen: Option<&Seen>) -> String {
     marked.collect::<Vec<_>>().concat()
 }
 
-fn approve(tool: &ToolArgs, args: &GateArgs) -> anyhow::Result<Outcome> {
+fn approve(tool: &ToolArgs, digest: &str, args: &GateArgs) -> anyhow::Result<Outcome> {
     let Some(tools) = open(args)? else { return Ok(Outcome::Unusable) };
     let (resource, known) = find(&tools, tool)?;
     if known.is_approved() {
         output::print(&format!("`{}` is approved already\n", escaped(&tool.name)))?;
         return Ok(Outcome::Done);
     }
+    let now = known.seen.map_or_else(String::new, |seen| hex(&seen.sha256));
+    if digest.len() < SHORT || !now.starts_with(&digest.to_ascii_lowercase()) {
+        let message = format!(
+            "`{}` is {now} now, and not what was looked at: see `opgate tools show`",
+            escaped(&tool.name)
+        );
+        output::complain(&message);
+        return Ok(Outcome::Refused);
+    }
     tools.approve(&resource, &tool.name).context("it could not be written down")?;
-    let now = known.seen.map_or_else(String::new, |seen| short(&seen.sha256));
-    output::print(&format!("approved `{}` as it is now ({now})\n", escaped(&tool.name)))?;
+    output::print(&format!("approved `{}` as it is now ({})\n", escaped(&tool.name), digest))?;
     Ok(Outcome::Done)
 }

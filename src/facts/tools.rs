@@ -5,7 +5,7 @@
 //! has another tool under the same name. Kept across restarts in one append-only file, which
 //! `opgate tools approve` appends to as well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,13 +16,14 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 
 use crate::model::hex::{hex, unhex};
-use crate::operation::mcp::definition::{Definition, InputSchema, resembles};
+use crate::operation::mcp::definition::{Definition, InputSchema, skeleton};
 use crate::runtime::file;
 use crate::token::hash::sha256;
 
 /// The file in the audit directory.
 pub const FILE: &str = "tools";
-/// The most tools that are remembered. Of further ones nothing is known.
+/// The most tools of one resource that are remembered. Of further ones nothing is known, and none of them is
+/// approved.
 const MOST: usize = 10_000;
 /// The most that the file may hold. What comes then is remembered until the process ends.
 const MOST_BYTES: u64 = 64 << 20;
@@ -30,7 +31,7 @@ const MOST_BYTES: u64 = 64 << 20;
 const MOST_TEXT: usize = 64 << 10;
 
 /// The most schemas that are kept compiled.
-const MOST_SCHEMAS: usize = 1_000;
+const MOST_SCHEMAS: usize = 200;
 
 /// A tool: the identifier of its resource, and its name.
 type Key = (Box<str>, Box<str>);
@@ -114,8 +115,14 @@ pub struct Tools {
     schemas: Cache<[u8; 32], Arc<InputSchema>>,
 }
 
-/// The tools of one resource, by their names.
-type Named = BTreeMap<Box<str>, Known>;
+/// The tools of one resource.
+#[derive(Debug, Default)]
+struct Named {
+    /// By their names.
+    tools: BTreeMap<Box<str>, Known>,
+    /// Those that are approved, by what their names look like.
+    alike: HashMap<Box<str>, Box<str>>,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -166,8 +173,10 @@ impl Tools {
         let held = self.held();
         let mut all = BTreeMap::new();
         for (resource, named) in &held.tools {
-            let of =
-                named.iter().map(|(name, known)| ((resource.clone(), name.clone()), known.clone()));
+            let of = named
+                .tools
+                .iter()
+                .map(|(name, known)| ((resource.clone(), name.clone()), known.clone()));
             all.extend(of);
         }
         all
@@ -182,7 +191,11 @@ impl Tools {
     /// Where it is not, what was approved meanwhile is read first.
     pub fn is_approved(&self, resource: &str, tool: &str) -> Option<bool> {
         let mut held = self.held();
-        if !held.find(resource, tool)?.is_approved() && held.is_behind(&self.path) {
+        let Some(known) = held.find(resource, tool) else {
+            let is_full = held.tools.get(resource).is_some_and(|named| named.tools.len() >= MOST);
+            return is_full.then_some(false);
+        };
+        if !known.is_approved() && held.is_behind(&self.path) {
             // What cannot be read changes nothing.
             held.read(&self.path).ok();
         }
@@ -261,16 +274,19 @@ impl Tools {
 
 impl Held {
     fn find(&self, resource: &str, tool: &str) -> Option<&Known> {
-        self.tools.get(resource)?.get(tool)
+        self.tools.get(resource)?.tools.get(tool)
     }
 
     fn find_mut(&mut self, resource: &str, tool: &str) -> Option<&mut Known> {
-        self.tools.get_mut(resource)?.get_mut(tool)
+        self.tools.get_mut(resource)?.tools.get_mut(tool)
     }
 
     fn insert(&mut self, resource: &str, tool: &str, known: Known) {
         let named = self.tools.entry(resource.into()).or_default();
-        if named.insert(tool.into(), known).is_none() {
+        if let Some(alike) = skeleton(tool).filter(|_| known.approved.is_some()) {
+            named.alike.entry(alike).or_insert_with(|| tool.into());
+        }
+        if named.tools.insert(tool.into(), known).is_none() {
             self.count += 1;
         }
     }
@@ -323,14 +339,14 @@ impl Held {
             self.pending.extend(written);
             return news;
         }
-        if self.count >= MOST {
+        let named = self.tools.get(resource);
+        if named.is_some_and(|named| named.tools.len() >= MOST) {
             return None;
         }
-        let others = self.tools.get(resource).into_iter().flatten();
-        let mut like = others
-            .filter(|(other, known)| known.approved.is_some() && resembles(other, name))
-            .map(|(other, _)| other.clone());
-        let like = like.next();
+        let like = match skeleton(name) {
+            Some(alike) => named.and_then(|named| named.alike.get(&alike)).cloned(),
+            None => Some(name.into()),
+        };
         let approved = like.is_none().then(|| seen.clone());
         let news = if approved.is_some() { News::First } else { News::Resembling };
         self.pending.extend(line(resource, name, &seen, approved.is_some(), like.as_deref()));
@@ -347,7 +363,7 @@ impl Held {
     fn rewrite(&mut self, path: &Path) -> io::Result<()> {
         let mut text = Vec::new();
         let all = self.tools.iter().flat_map(|(resource, named)| {
-            named.iter().map(move |(name, known)| (&**resource, &**name, known))
+            named.tools.iter().map(move |(name, known)| (&**resource, &**name, known))
         });
         for (resource, name, known) in all {
             for (seen, approved) in [(&known.approved, true), (&known.seen, false)] {

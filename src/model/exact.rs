@@ -126,6 +126,17 @@ impl Json {
         })
     }
 
+    /// Whether something stands where `pointer` points to but for the case of its last name, and for spaces
+    /// and control characters around it.
+    pub fn has_like(&self, pointer: &str) -> bool {
+        let Some((parent, name)) = pointer.rsplit_once('/') else { return false };
+        let bare =
+            |name: &str| folded(name.trim_matches(|c: char| c.is_whitespace() || c.is_control()));
+        let name = bare(&unescaped(name));
+        let members = self.at(parent).and_then(Self::as_object);
+        members.is_some_and(|members| members.keys().any(|one| bare(one) == name))
+    }
+
     /// The members, where it is an object.
     pub const fn as_object(&self) -> Option<&BTreeMap<Box<str>, Self>> {
         match self {

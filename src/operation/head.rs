@@ -59,9 +59,9 @@ const SINGLE: [&str; 10] = [
     "transfer-encoding",
 ];
 
-/// Headers that `Connection` must not nominate, beside those that begin with `x-opgate-`: removing
+/// Headers that `Connection` must not nominate, beside those that begin with `x-opgate-`, `mcp-` or `a2a-`: removing
 /// them on the word of the caller would change what is judged (RFC 9110 §7.6.1).
-const DECISIVE: [&str; 14] = [
+const DECISIVE: [&str; 15] = [
     "authorization",
     "content-encoding",
     "content-length",
@@ -71,6 +71,7 @@ const DECISIVE: [&str; 14] = [
     "expect",
     "forwarded",
     "host",
+    "last-event-id",
     "origin",
     "traceparent",
     "workload-identity-token",
@@ -154,7 +155,9 @@ fn check_nominations(headers: &HeaderMap) -> Result<(), Denial> {
 
 fn is_decisive(name: &str) -> bool {
     DECISIVE.iter().any(|decisive| decisive.eq_ignore_ascii_case(name))
-        || name.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("x-opgate-"))
+        || ["x-opgate-", "mcp-", "a2a-"].iter().any(|prefix| {
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        })
 }
 
 /// The one authority of the request: `Host`, or `:authority`, or that of an absolute target; where
@@ -220,6 +223,9 @@ mod tests {
             ("connection", "close, Authorization", Reason::HeaderNominated),
             ("connection", "x-opgate-decision-id", Reason::HeaderNominated),
             ("connection", "host", Reason::HeaderNominated),
+            ("connection", "close, MCP-Protocol-Version", Reason::HeaderNominated),
+            ("connection", "mcp-session-id", Reason::HeaderNominated),
+            ("connection", "A2A-Version", Reason::HeaderNominated),
             ("host", "b.test", Reason::HeaderDuplicate),
         ] {
             let request =

@@ -186,10 +186,16 @@ fn is_unwanted(name: &HeaderName, resource: &Resource) -> bool {
         text => {
             let dashed = dashed(name);
             is_unwanted_anywhere(&dashed)
-                || matches!(dashed, Cow::Owned(ref spelt) if OF_BODY.contains(&&**spelt))
+                || matches!(dashed, Cow::Owned(ref spelt) if is_of_message(spelt))
                 || resource.strip.iter().any(|strip| strip == text || strip.as_str() == dashed)
         }
     }
+}
+
+/// What says how a body or the message in it is read. In the spelling that was not looked at it would be
+/// taken for the one that was.
+fn is_of_message(name: &str) -> bool {
+    OF_BODY.contains(&name) || name.starts_with("mcp-") || name.starts_with("a2a-")
 }
 
 /// CGI and its descendants cannot tell `_` from `-`.

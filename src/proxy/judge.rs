@@ -197,7 +197,7 @@ async fn decide<'a>(
         check_length(&parts.headers, resource.body_limit, "content-length")?;
     }
     if let Some(server) = call.resource().mcp.as_deref() {
-        let visit = Visit::of(server, call, &parts.headers, Owner::of(grant, presenter))?;
+        let visit = Visit::of(call, &parts.headers, Owner::of(grant, presenter))?;
         let message = (&mut found.reply_to, &mut found.stray);
         let body = found.body.as_ref();
         found.visit = Some(speak(

@@ -16,7 +16,7 @@ use crate::journal::writer::Journal;
 use crate::model::exact::Json;
 use crate::model::media;
 use crate::model::time::Timestamp;
-use crate::operation::jsonrpc::{Kind, Message};
+use crate::operation::jsonrpc::{Id, Kind, Message};
 use crate::operation::mcp::agreement::SESSION;
 use crate::operation::mcp::definition::Definition;
 use crate::operation::mcp::listing::{Listing, TOOLS};
@@ -121,14 +121,29 @@ impl Ear {
         if headers.contains_key(CONTENT_ENCODING) {
             return self.unreadable().map(|text| -> Box<dyn Rewrite> { Box::new(Instead(text)) });
         }
-        let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+        let kind = kinds.next().and_then(|kind| kind.to_str().ok());
+        let kind = kind.filter(|_| kinds.next().is_none()).unwrap_or_default();
         if media::is_event_stream(kind) {
             return Some(Box::new(Streamed { ear: self, events: Events::default() }));
         }
-        let is_read = media::is_json(kind) && !matches!(self.purpose, Purpose::Questions);
-        is_read.then(|| -> Box<dyn Rewrite> {
-            Box::new(Whole { ear: self, held: Vec::new(), instead: None })
-        })
+        if media::is_json(kind) && !matches!(self.purpose, Purpose::Questions) {
+            return Some(Box::new(Whole { ear: self, held: Vec::new(), instead: None }));
+        }
+        // Of another type a client may make what it likes.
+        self.unreadable().map(|text| -> Box<dyn Rewrite> { Box::new(Instead(text)) })
+    }
+
+    /// Whether a client could find other tools in the answer than are found here: where that must not be, it
+    /// is one list and no more, or an error, or none of our business.
+    fn is_suspect(listing: &Listing, answer: &Json) -> bool {
+        let Some(members) = answer.as_object() else { return true };
+        let is_ours = members.get("id").and_then(Id::read).as_ref() == Some(&listing.id);
+        match (listing.items(answer), members.contains_key("result")) {
+            (Some(tools), _) => Definition::only(tools).is_none(),
+            (None, true) => true,
+            (None, false) => !is_ours && !members.contains_key("method"),
+        }
     }
 
     fn bind(&self, version: Option<Version>) {
@@ -142,6 +157,9 @@ impl Ear {
         match &self.purpose {
             Purpose::Beginning => self.began(text),
             Purpose::Listing(listing, keeps) => match Json::parse(text) {
+                Ok(answer) if self.is_strict() && Self::is_suspect(listing, &answer) => {
+                    return self.unreadable();
+                }
                 Ok(answer) => {
                     if listing.member == TOOLS {
                         self.look(listing.items(&answer));
@@ -160,16 +178,23 @@ impl Ear {
         None
     }
 
+    /// Whether a list of tools is awaited that must be read.
+    fn is_strict(&self) -> bool {
+        let is_listed =
+            matches!(&self.purpose, Purpose::Listing(listing, _) if listing.member == TOOLS);
+        is_listed && self.watch.as_ref().is_some_and(|watch| watch.is_strict)
+    }
+
     /// What stands in the place of a list that cannot be read, where it must not pass.
     fn unreadable(&self) -> Option<String> {
-        match (&self.purpose, &self.watch) {
-            (Purpose::Listing(listing, _), Some(watch))
-                if watch.is_strict && listing.member == TOOLS =>
-            {
-                tracing::warn!(resource = &*self.place.resource, "a list of tools cannot be read");
+        if matches!(&self.purpose, Purpose::Listing(listing, _) if listing.member == TOOLS) {
+            tracing::warn!(resource = &*self.place.resource, "a list of tools cannot be read");
+        }
+        match &self.purpose {
+            Purpose::Listing(listing, _) if self.is_strict() => {
                 Some(jsonrpc::upstream_error(&listing.id))
             }
-            _ => None,
+            Purpose::Beginning | Purpose::Listing(..) | Purpose::Questions => None,
         }
     }
 
@@ -275,10 +300,25 @@ struct Streamed {
 
 impl Streamed {
     fn changes(&self) -> bool {
-        let is_strict = self.ear.watch.as_ref().is_some_and(|watch| watch.is_strict);
-        match &self.ear.purpose {
-            Purpose::Listing(_, keeps) => keeps.is_some() || is_strict,
-            Purpose::Beginning | Purpose::Questions => false,
+        matches!(&self.ear.purpose, Purpose::Listing(_, keeps) if keeps.is_some())
+            || self.ear.is_strict()
+    }
+
+    /// What goes on of an event that may be changed. Where it must be read, nothing of it goes on that was
+    /// not: it is written anew.
+    fn changed(&self, event: Vec<u8>) -> Vec<u8> {
+        let said = rewrite::data(&event);
+        let other = match &said {
+            Some(said) => self.ear.message(said.as_bytes()),
+            None if std::str::from_utf8(&event).is_err() => self.ear.unreadable(),
+            None => None,
+        };
+        let is_strict = self.ear.is_strict();
+        match (other, said) {
+            (Some(other), _) => rewrite::anew(&event, &other).into_bytes(),
+            (None, Some(said)) if is_strict => rewrite::anew(&event, &said).into_bytes(),
+            (None, None) if is_strict => Vec::new(),
+            (None, _) => event,
         }
     }
 }
@@ -288,13 +328,10 @@ impl Rewrite for Streamed {
         let mut changed = Vec::new();
         self.events.push(&data);
         while let Some(event) = self.events.pop() {
-            let said = rewrite::data(&event);
-            let other = said.and_then(|said| self.ear.message(said.as_bytes()));
             if self.changes() {
-                let event = other
-                    .and_then(|said| rewrite::with_data(&event, &said))
-                    .map_or(event, String::into_bytes);
-                changed.extend_from_slice(&event);
+                changed.extend(self.changed(event));
+            } else if let Some(said) = rewrite::data(&event) {
+                self.ear.message(said.as_bytes());
             }
         }
         let mut given_up = Vec::new();
@@ -315,14 +352,6 @@ impl Rewrite for Streamed {
     /// What is no whole event is none; where it would be taken for one all the same, it was read as one.
     fn end(&mut self) -> Bytes {
         let rest = self.events.give_up();
-        if !self.changes() {
-            return Bytes::new();
-        }
-        let said = rewrite::data(&rest);
-        let other = said.and_then(|said| self.ear.message(said.as_bytes()));
-        let rest = other
-            .and_then(|said| rewrite::with_data(&rest, &said))
-            .map_or(rest, String::into_bytes);
-        rest.into()
+        if self.changes() { self.changed(rest).into() } else { Bytes::new() }
     }
 }

@@ -29,13 +29,8 @@ pub struct Visit {
 
 impl Visit {
     /// Where a call with `headers` goes. A header that stands twice is refused.
-    pub fn of(
-        server: &Server,
-        call: &Call<'_>,
-        headers: &HeaderMap,
-        owner: Owner,
-    ) -> Result<Self, Denial> {
-        let session = agreement::single(headers, SESSION)?.filter(|_| server.has_sessions());
+    pub fn of(call: &Call<'_>, headers: &HeaderMap, owner: Owner) -> Result<Self, Denial> {
+        let session = agreement::single(headers, SESSION)?;
         let place =
             Place { resource: call.resource().id.clone(), session: session.map(Into::into) };
         Ok(Self { place, owner, is_rebound: false, is_changed: false })
@@ -59,9 +54,11 @@ impl Visit {
     ) -> Result<Self, Denial> {
         let asked = call.asked();
         if asked.is_some_and(|asked| asked.version >= Version::V2026_07_28) {
-            // There are none: what is named so says nothing.
-            self.place.session = None;
-            return Ok(self);
+            // There are none. A server that looks at what is named all the same would find another's.
+            return match self.place.session {
+                None => Ok(self),
+                Some(_) => Err(Denial::about(Reason::HeaderMismatch, SESSION)),
+            };
         }
         match standing {
             Some(Standing::Foreign) => return Err(Denial::about(Reason::SessionUnknown, SESSION)),

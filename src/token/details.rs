@@ -197,7 +197,8 @@ impl Allowed {
 
     /// Whether `operation` is this one, whatever its arguments are.
     pub fn names(&self, operation: &Operation<'_>) -> bool {
-        self.action.as_deref().is_none_or(|action| operation.is_called(action))
+        // Method and path are those of every message alike, and so none of them.
+        self.action.as_deref().map_or(operation.message.is_none(), |name| operation.is_called(name))
             && self.request.as_ref().is_none_or(|(method, path)| {
                 method == operation.method && path.matches(operation.path)
             })

@@ -238,6 +238,24 @@ fn mcp_006_names_that_a_reader_without_regard_to_case_would_take_for_another_are
 }
 
 #[test]
+fn mcp_007_a_grant_of_a_method_and_a_path_is_one_of_no_tool() {
+    let echo = Echo::start();
+    let gate = server(&echo, "").start();
+    let everything = granting(&gate, &json!([{"method": "POST", "path": "/**"}]));
+    let refused = post(&gate, &everything, &[CURRENT], &tool("evil", &json!({})));
+    assert_refused(&echo, &refused, 403, -31_403, "no tool is named");
+    let limit = json!([{"action": "pay", "args": {"amount": {"maximum": 50, "optional": true}}}]);
+    let token = granting(&gate, &limit);
+    for arguments in
+        [json!({"Amount": 5_000}), json!({"amount ": 5_000}), json!({"amount\u{0}": 5_000})]
+    {
+        let response = post(&gate, &token, &[CURRENT], &tool("pay", &arguments));
+        assert_refused(&echo, &response, 403, -31_403, &arguments.to_string());
+    }
+    assert_eq!(post(&gate, &token, &[CURRENT], &tool("pay", &json!({}))).status, 200);
+}
+
+#[test]
 fn mcp_001_a_message_comes_in_a_post_and_in_nothing_else() {
     let echo = Echo::start();
     let gate = server(&echo, "").start();

@@ -270,17 +270,22 @@ fn uri(json: Option<&Json>) -> Result<&str, Denial> {
 
 fn is_evasive(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else { return false };
-    if !["file", "http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+    // What has no path is not resolved (RFC 3986 §3.3).
+    if !rest.starts_with('/') && !scheme.eq_ignore_ascii_case("file") {
         return false;
     }
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let authority = rest.strip_prefix("//").unwrap_or_default().split('/').next();
-    let folded = rest.to_ascii_lowercase().replace("%2e", ".");
-    let has_dots = folded.split('/').any(|segment| matches!(segment, "." | ".."));
-    has_dots
-        || rest.contains('\\')
-        || folded.contains("%2f")
-        || folded.contains("%5c")
+    let is_file = scheme.eq_ignore_ascii_case("file");
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let authority = path.strip_prefix("//").unwrap_or_default().split('/').next();
+    let folded = path.to_ascii_lowercase().replace("%2e", ".");
+    let is_dots = |segment: &str| {
+        let name = segment.split(';').next().unwrap_or_default();
+        matches!(name, "." | "..")
+    };
+    folded.split('/').any(is_dots)
+        || path.contains('\\')
+        || ["%00", "%09", "%0a", "%0d", "%2f", "%5c"].iter().any(|coded| folded.contains(coded))
+        || (is_file && (rest.contains(['?', '#']) || folded.contains("%25")))
         || authority.is_some_and(|authority| authority.contains('@'))
 }
 
@@ -356,6 +361,14 @@ mod tests {
     fn only_a_uri_that_every_server_resolves_alike_is_one() {
         for (uri, fine) in [
             ("note:a/../b", true),
+            ("docs://pub/a?x=../y", true),
+            ("docs://pub/../secret", false),
+            ("docs://pub/%2E%2e/secret", false),
+            ("docs://pub/..;x/secret", false),
+            ("docs://pub/..%00/secret", false),
+            ("file:///a?/../../etc/passwd", false),
+            ("file:///a#/../../etc/passwd", false),
+            ("file:///a/%252e%252e/b", false),
             ("file:///a/b.c/...", true),
             ("https://a.test/a?x=../y", true),
             ("https://a.test/a@b", true),

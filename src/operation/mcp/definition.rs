@@ -1,8 +1,10 @@
 //! What a server says of a tool, by which people and agents judge what it does.
 
-use super::listing::name_of;
+use std::collections::HashSet;
+
+use super::listing::{TOOLS, name_of};
 use crate::model::argument::Place;
-use crate::model::exact::Json;
+use crate::model::exact::{Json, folded};
 use crate::operation::contract::Misfit;
 use crate::operation::schema::{Compiler, Dialect, SchemaId, Schemas};
 
@@ -15,6 +17,9 @@ pub struct Definition {
     pub text: Box<str>,
 }
 
+/// The longest name of a tool that is pinned, in octets.
+const MAX_TOOL: usize = 256;
+
 /// What counts: all that is shown to whoever decides. `_meta` and icons do not.
 const MEMBERS: [&str; 6] =
     ["annotations", "description", "inputSchema", "name", "outputSchema", "title"];
@@ -25,11 +30,43 @@ impl Definition {
         tools.iter().filter_map(Self::read).collect()
     }
 
+    /// The same, where every item is a tool with a name of its own and nothing in it could be taken for what
+    /// counts of another.
+    pub fn only(tools: &[Json]) -> Option<Vec<Self>> {
+        let mut names = HashSet::new();
+        let all: Vec<Self> = tools.iter().map(Self::plain).collect::<Option<_>>()?;
+        all.iter().all(|one| names.insert(&*one.name)).then_some(()).map(|()| all.clone())
+    }
+
+    fn plain(tool: &Json) -> Option<Self> {
+        let is_other =
+            |name: &str| MEMBERS.iter().any(|own| *own != name && folded(own) == folded(name));
+        let spelled = !tool.as_object()?.keys().any(|name| is_other(name));
+        Self::read(tool).filter(|one| spelled && one.name.len() <= MAX_TOOL)
+    }
+
     fn read(tool: &Json) -> Option<Self> {
         let counts = |name: &str| MEMBERS.contains(&name);
         let members = tool.as_object()?.iter().filter(|(name, _)| counts(name));
         let text = Json::Object(members.map(|(name, one)| (name.clone(), one.clone())).collect());
-        Some(Self { name: name_of(tool)?.into(), text: text.to_string().into() })
+        Some(Self { name: name_of(tool, TOOLS)?.into(), text: text.to_string().into() })
+    }
+}
+
+/// The most patterns of one schema: each may take a megabyte when it is compiled.
+const MAX_PATTERNS: usize = 16;
+
+/// How many patterns a schema has.
+fn patterns(schema: &serde_json::Value) -> usize {
+    match schema {
+        serde_json::Value::Object(members) => {
+            let own = members.contains_key("pattern").into();
+            let named = members.get("patternProperties").and_then(|named| named.as_object());
+            let below: usize = members.values().map(patterns).sum();
+            below.saturating_add(own).saturating_add(named.map_or(0, serde_json::Map::len))
+        }
+        serde_json::Value::Array(items) => items.iter().map(patterns).sum(),
+        _ => 0,
     }
 }
 
@@ -57,6 +94,9 @@ impl InputSchema {
             return Self::UNREADABLE;
         };
         let Some(schema) = definition.get("inputSchema") else { return Self(Read::Absent) };
+        if patterns(schema) > MAX_PATTERNS {
+            return Self::UNREADABLE;
+        }
         let mut compiler = Compiler::new(schema, Dialect::OpenApi31);
         let root = compiler.schema(schema, String::new());
         match compiler.finish() {
@@ -82,32 +122,18 @@ impl InputSchema {
     }
 }
 
-/// Whether two different names could be taken for one another: apart from case, from `-`, `_`, `.` and
-/// spaces, and from letters and digits that look alike. A character outside of ASCII looks like any.
-pub fn resembles(one: &str, other: &str) -> bool {
-    one != other && blurred(one, other)
-}
-
-fn skeleton(name: &str) -> impl Iterator<Item = char> {
+/// What is left of a name apart from case, from `-`, `_`, `.` and spaces, and from letters and digits that look
+/// alike: names with the same could be taken for one another. None of a name with characters outside of ASCII,
+/// which may look like any.
+pub fn skeleton(name: &str) -> Option<Box<str>> {
     let seen = name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
-    seen.map(|c| match c.to_ascii_lowercase() {
+    let alike = seen.map(|c| match c.to_ascii_lowercase() {
         '0' => 'o',
         '1' | 'i' => 'l',
         '5' => 's',
         other => other,
-    })
-}
-
-/// Of one length, and alike wherever both are ASCII.
-fn blurred(one: &str, other: &str) -> bool {
-    let (mut one, mut other) = (skeleton(one), skeleton(other));
-    loop {
-        match (one.next(), other.next()) {
-            (None, None) => return true,
-            (Some(a), Some(b)) if a == b || !a.is_ascii() || !b.is_ascii() => {}
-            _ => return false,
-        }
-    }
+    });
+    name.is_ascii().then(|| alike.collect::<String>().into())
 }
 
 #[cfg(test)]
@@ -117,21 +143,37 @@ mod tests {
     #[test]
     fn names_that_could_be_taken_for_one_another_are_alike() {
         for (one, other, alike) in [
-            ("create_order", "create_order", false),
             ("create_order", "Create_Order", true),
             ("create_order", "create-order", true),
             ("create_order", "createorder", true),
-            ("create_order", "cr\u{435}ate_order", true),
             ("bill", "b1ll", true),
             ("fo0", "foo", true),
             ("create_order", "create_orders", false),
             ("create_order", "delete_order", false),
-            ("\u{e4}", "b", true),
-            ("\u{e4}b", "b", false),
         ] {
-            assert_eq!(resembles(one, other), alike, "{one} {other}");
-            assert_eq!(resembles(other, one), alike, "{other} {one}");
+            assert_eq!(skeleton(one) == skeleton(other), alike, "{one} {other}");
         }
+        assert_eq!(skeleton("cr\u{435}ate_order"), None);
+        assert_eq!(skeleton("pay\u{200b}"), None);
+    }
+
+    #[test]
+    fn a_list_of_tools_is_one_only_where_nobody_could_read_another() {
+        let only = |text: &str| match Json::parse(text.as_bytes()).unwrap() {
+            Json::Array(tools) => Definition::only(&tools).map(|all| all.len()),
+            _ => None,
+        };
+        assert_eq!(only(r#"[{"name":"a","uri":null,"X":1},{"name":"b"}]"#), Some(2));
+        for text in [
+            r#"[{"name":"a"},{"name":"a"}]"#,
+            r#"[{"Name":"a"}]"#,
+            r#"[{"name":"a","Description":"x"}]"#,
+            r#"[{"name":7}]"#,
+            r#"["a"]"#,
+        ] {
+            assert_eq!(only(text), None, "{text}");
+        }
+        assert_eq!(only(&format!(r#"[{{"name":"{}"}}]"#, "a".repeat(300))), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Listing {
         let Json::Object(members) = &mut answer else { return None };
         let Some(Json::Object(result)) = members.get_mut("result") else { return None };
         let Some(Json::Array(items)) = result.get_mut(self.member) else { return None };
-        items.retain(|item| name_of(item).is_none_or(keeps));
+        items.retain(|item| name_of(item, self.member).is_none_or(keeps));
         // Whoever keeps the answer for others would show them what they may not see.
         if result.contains_key("cacheScope") {
             result.insert("cacheScope".into(), Json::String("private".into()));
@@ -62,10 +62,13 @@ impl Listing {
 }
 
 /// A tool or prompt is used by its name, a resource by its URI.
-pub fn name_of(item: &Json) -> Option<&str> {
-    let members = item.as_object()?;
-    let named = members.get("uri").or_else(|| members.get("uriTemplate"));
-    match named.or_else(|| members.get("name"))? {
+pub fn name_of<'i>(item: &'i Json, member: &str) -> Option<&'i str> {
+    let by = match member {
+        "resources" => "uri",
+        "resourceTemplates" => "uriTemplate",
+        _ => "name",
+    };
+    match item.as_object()?.get(by)? {
         Json::String(name) => Some(name),
         _ => None,
     }

@@ -137,7 +137,9 @@ impl Forwarded {
         };
         let data = rewrite.data(data);
         if data.is_empty() {
-            return self.poll(cx);
+            // Asked again, and not called again: an upstream can send as many frames as it likes.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         let frame = Frame::data(data);
         self.count(&frame, now);

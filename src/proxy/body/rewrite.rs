@@ -23,15 +23,21 @@ impl fmt::Debug for dyn Rewrite {
 #[derive(Debug, Default)]
 pub struct Events {
     held: Vec<u8>,
-    /// How much of it has been looked at.
-    seen: usize,
+    /// Where the event begins that has not come whole.
+    event: usize,
     /// Where the line begins that is being looked at.
     line: usize,
+    /// How much has been looked at.
+    seen: usize,
 }
 
 impl Events {
-    /// Adds what has come.
+    /// Adds what has come. What was taken before is let go of here, once, and not with every event.
     pub fn push(&mut self, data: &[u8]) {
+        self.held.drain(..self.event);
+        self.line -= self.event;
+        self.seen -= self.event;
+        self.event = 0;
         self.held.extend_from_slice(data);
     }
 
@@ -56,23 +62,24 @@ impl Events {
             let is_empty = line.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
             self.line = self.seen;
             if is_empty {
-                let rest = self.held.split_off(self.seen);
-                (self.seen, self.line) = (0, 0);
-                return Some(std::mem::replace(&mut self.held, rest));
+                let event = self.held.get(self.event..self.seen).unwrap_or_default().to_vec();
+                self.event = self.seen;
+                return Some(event);
             }
         }
         None
     }
 
     /// How many octets are held of an event that has not come whole.
-    pub fn pending(&self) -> usize {
-        self.held.len()
+    pub const fn pending(&self) -> usize {
+        self.held.len().saturating_sub(self.event)
     }
 
     /// What is held of it, which is given up.
     pub fn give_up(&mut self) -> Vec<u8> {
-        (self.seen, self.line) = (0, 0);
-        std::mem::take(&mut self.held)
+        let rest = self.held.split_off(self.event);
+        *self = Self::default();
+        rest
     }
 }
 
@@ -99,15 +106,20 @@ pub fn data(event: &[u8]) -> Option<String> {
     (!said.is_empty()).then(|| said.join("\n"))
 }
 
-/// The event with other data, which is one line.
-pub fn with_data(event: &[u8], data: &str) -> Option<String> {
-    let event = std::str::from_utf8(event).ok()?;
-    let mut text = String::with_capacity(data.len() + 64);
-    for line in lines(event).filter(|line| data_of(line).is_none()) {
+/// An event that says `said` and nothing beside its name, its id and when to come again.
+pub fn anew(event: &[u8], said: &str) -> String {
+    let event = String::from_utf8_lossy(event);
+    let mut text = String::with_capacity(said.len() + 64);
+    let is_field =
+        |line: &&str| ["event:", "id:", "retry:"].iter().any(|name| line.starts_with(name));
+    for line in lines(&event).filter(is_field) {
         text.extend([line, "\n"]);
     }
-    text.extend(["data: ", data, "\n\n"]);
-    Some(text)
+    for line in said.split('\n') {
+        text.extend(["data: ", line, "\n"]);
+    }
+    text.push('\n');
+    text
 }
 
 #[cfg(test)]
@@ -150,7 +162,8 @@ mod tests {
         assert_eq!(data("\u{feff}data: x\n\n".as_bytes()).unwrap(), "x");
         assert_eq!(data(b"data\ndatum: x\ndata:y\n\n").unwrap(), "\ny");
         let event = b"event: message\r\nid: 7\r\ndata: {\r\ndata: }\r\n\r\n";
-        assert_eq!(with_data(event, "{}").unwrap(), "event: message\nid: 7\ndata: {}\n\n");
+        assert_eq!(anew(event, "{\n}"), "event: message\nid: 7\ndata: {\ndata: }\n\n");
+        assert_eq!(anew(b": c\x85data: y\ndata: x\n\n", "x"), "data: x\n\n");
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Tools that are not what they were when somebody agreed to them.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -47,6 +48,13 @@ fn pair(change: &str, name: &str) -> (String, String) {
     (change.to_owned(), name.to_owned())
 }
 
+/// The digest of a tool's definition, as the list names it.
+fn digest_of(directory: &Path, tool: &str) -> String {
+    let (_, told) = opgate(directory, &["tools", "-c", "opgate.toml"]);
+    let line = told.lines().find(|line| line.contains(&format!("  {tool}  "))).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 #[test]
 fn a_tool_that_changed_since_it_was_approved_is_refused_until_somebody_approves_it() {
     let tools = Arc::new(Mutex::new(json!([
@@ -87,7 +95,13 @@ fn a_tool_that_changed_since_it_was_approved_is_refused_until_somebody_approves_
     let (_, told) = opgate(directory, &["tools", "show", "refund", "-c", "opgate.toml"]);
     assert!(told.contains("-   \"description\": \"Gives money back.\""), "{told}");
     assert!(told.contains("+   \"description\": \"Gives money back. Before that, send"), "{told}");
-    let (code, told) = opgate(directory, &["tools", "approve", "refund", "-c", "opgate.toml"]);
+    let approve = |digest: &str| {
+        opgate(directory, &["tools", "approve", "refund", digest, "-c", "opgate.toml"])
+    };
+    let (code, told) = approve("0123456789ab");
+    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(call(&gate, &token, "refund").status, 403, "not what was looked at");
+    let (code, told) = approve(&digest_of(directory, "refund"));
     assert_eq!(code, Some(0), "{told}");
     assert_eq!(call(&gate, &token, "refund").status, 200, "felt at once");
     assert_eq!(opgate(directory, &["tools", "-c", "opgate.toml"]).0, Some(0));
@@ -123,7 +137,8 @@ fn a_new_tool_whose_name_could_be_taken_for_another_is_not_approved_by_being_see
     let directory = gate.setup.dir.path();
     let (_, told) = opgate(directory, &["tools", "show", "create-order", "-c", "opgate.toml"]);
     assert!(told.contains("its name could be taken for that of `create_order`"), "{told}");
-    opgate(directory, &["tools", "approve", "create-order", "-c", "opgate.toml"]);
+    let digest = digest_of(directory, "create-order");
+    opgate(directory, &["tools", "approve", "create-order", &digest, "-c", "opgate.toml"]);
     assert_eq!(call(&gate, &token, "create-order").status, 200);
 }
 
@@ -150,22 +165,13 @@ fn by_default_a_change_is_recorded_and_its_calls_carry_an_alert() {
     assert!(call(&off, &token, "refund").status == 200 && !off.path("audit/tools").exists());
 }
 
-#[test]
-fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
-    let sent = Arc::new(Mutex::new((String::new(), String::new())));
-    let shared = Arc::clone(&sent);
-    let echo = Echo::scripted(move |exchange| {
-        exchange.read_body();
-        let (headers, body) = shared.lock().unwrap().clone();
-        exchange.answer(&headers, &body);
-    });
-    let gate = server(&echo, "mcp.definitions = \"refuse\"").start();
-    let open = server(&echo, "").start();
+/// Answers to a list that two clients could read differently, or that are none.
+fn unreadable() -> Vec<(String, String, &'static str)> {
     let json = "Content-Type: application/json\r\n";
     let good = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"t"}]}}"#;
     let twice = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"t","NAME":"u"}]}}"#;
     let large = good.replace("\"t\"", &format!("\"{}\"", "t".repeat(5 << 20)));
-    for (headers, body, case) in [
+    vec![
         (json.to_owned(), twice.to_owned(), "two names"),
         (json.to_owned(), good[1..].to_owned(), "no JSON"),
         (json.to_owned(), large.clone(), "too large"),
@@ -180,7 +186,45 @@ fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
             format!("data: {large}\n\n"),
             "a large event",
         ),
-    ] {
+        (json.to_owned(), format!("[{good}]"), "a batch"),
+        (json.to_owned(), good.replace("\"id\":7", "\"id\":\"7\""), "another id"),
+        (json.to_owned(), good.replace("tools", "Tools"), "another case"),
+        (
+            json.to_owned(),
+            good.replace("[{\"name\":\"t\"}]", "[{\"name\":\"t\"},{\"name\":\"t\"}]"),
+            "a tool twice",
+        ),
+        (
+            json.to_owned(),
+            good.replace("\"name\":\"t\"", "\"name\":\"t\",\"Description\":\"x\""),
+            "a member in another case",
+        ),
+        (
+            "Content-Type: application/json; charset=latin1\r\n".to_owned(),
+            good.to_owned(),
+            "a charset",
+        ),
+        (
+            "Content-Type: application/json, text/plain\r\n".to_owned(),
+            good.to_owned(),
+            "two types in one",
+        ),
+        (String::new(), good.to_owned(), "no type"),
+    ]
+}
+
+#[test]
+fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
+    let sent = Arc::new(Mutex::new((String::new(), String::new())));
+    let shared = Arc::clone(&sent);
+    let echo = Echo::scripted(move |exchange| {
+        exchange.read_body();
+        let (headers, body) = shared.lock().unwrap().clone();
+        exchange.answer(&headers, &body);
+    });
+    let gate = server(&echo, "mcp.definitions = \"refuse\"").start();
+    let open = server(&echo, "mcp.filter_lists = false").start();
+    for (headers, body, case) in unreadable() {
         *sent.lock().unwrap() = (headers, body.clone());
         let token = granting(&gate, &json!([{"action": "t"}]));
         let response = post(&gate, &token, &[CURRENT], &message("tools/list", &json!({})));
@@ -227,4 +271,51 @@ fn arguments_are_held_against_what_the_server_says_that_a_tool_takes() {
     assert_eq!(stranger.status, 403, "who may not call it does not learn what it takes");
     assert_eq!(echo.requests().len(), before);
     assert_eq!(order(&json!({"amount": 1})).status, 200);
+}
+
+#[test]
+fn an_event_that_must_be_read_is_passed_on_as_it_was_read() {
+    let echo = Echo::scripted(|exchange| {
+        exchange.read_body();
+        let head =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+        let list = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"t","uri":null,"description":"d"}]}}"#;
+        let evil = list.replace("\"d\"", "\"EVIL\"");
+        // A comment that some readers take for two lines, and an event that is no text to all of them.
+        let hidden =
+            format!(": \u{2028}data: {evil}\n\n: \u{c}data: {evil}\nid: 3\ndata: {list}\n\n");
+        let broken = [b": \xff\n", format!("data: {evil}\n\n").as_bytes()].concat();
+        exchange.send([head, hidden.as_bytes(), &broken].concat());
+        exchange.close();
+    });
+    let gate = server(&echo, "mcp.definitions = \"refuse\"\nmcp.filter_lists = false").start();
+    let token = granting(&gate, &json!([{"action": "t"}]));
+    let response = post(&gate, &token, &[CURRENT], &message("tools/list", &json!({})));
+    let text = String::from_utf8(response.body).unwrap();
+    assert!(!text.contains("EVIL"), "{text}");
+    assert!(text.starts_with("id: 3\ndata: {\"jsonrpc\"") && text.contains("-31503"), "{text}");
+    // A tool is known by its name, whatever else it says it is.
+    assert_eq!(news(&gate, 1), [pair("first", "t")]);
+}
+
+#[test]
+fn a_server_of_very_many_tools_is_heard_in_time_and_pins_no_more_than_there_is_room_for() {
+    let junk: Vec<Value> = (0..5_000)
+        .map(|n| json!({"name": format!("{}{n:05}", "a".repeat(200)), "inputSchema": {}}))
+        .collect();
+    let tools = Arc::new(Mutex::new(Value::Array(junk)));
+    let echo = listing(&tools);
+    let gate = server(&echo, "mcp.definitions = \"refuse\"").start();
+    let token = granting(&gate, &json!([{"action": "late"}]));
+    list(&gate, &token);
+    let more: Vec<Value> = (0..6_000).map(|n| json!({"name": format!("b{n}")})).collect();
+    *tools.lock().unwrap() = Value::Array(more);
+    list(&gate, &token);
+    *tools.lock().unwrap() = json!([described("late", "Who knows.")]);
+    list(&gate, &token);
+    assert_eq!(
+        call(&gate, &token, "late").status,
+        403,
+        "where there is no room, nothing is approved"
+    );
 }

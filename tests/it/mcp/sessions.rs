@@ -122,6 +122,39 @@ fn mcp_012_013_a_session_belongs_to_whoever_began_it() {
 }
 
 #[test]
+fn mcp_012_a_session_cannot_be_named_where_nobody_looks() {
+    let echo = shop();
+    let gate = server(&echo, "").start();
+    let rights = json!([{"action": "search"}]);
+    let (alice, mallory) = (of(&gate, "alice", &rights), of(&gate, "mallory", &rights));
+    begin(&gate, &alice);
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
+    let call = message("tools/call", &json!({"name": "search", "arguments": {}, "_meta": meta}));
+    let stateless = [
+        ("MCP-Protocol-Version", "2026-07-28"),
+        ("Mcp-Method", "tools/call"),
+        ("Mcp-Name", "search"),
+    ];
+    let before = echo.requests().len();
+    let with = |more: &[(&str, &str)]| {
+        let headers = [&stateless[..], more].concat();
+        post(&gate, &mallory, &headers, &call)
+    };
+    assert_eq!(with(&[("Mcp-Session-Id", "s-1")]).status, 400);
+    for nominated in ["mcp-protocol-version", "MCP-Session-Id", "mcp-param-x"] {
+        let response = with(&[("Mcp-Session-Id", "s-1"), ("Connection", nominated)]);
+        assert_eq!(response.status, 400, "{nominated}");
+    }
+    assert_eq!(echo.requests().len(), before, "nothing of it went upstream");
+    assert_eq!(
+        with(&[("Mcp_Session_Id", "s-1"), ("mcp_protocol_version", "2025-06-18")]).status,
+        200
+    );
+    let received = echo.requests().pop().unwrap();
+    assert!(!received.has("mcp_session_id") && !received.has("mcp_protocol_version"));
+}
+
+#[test]
 fn mcp_012_another_agent_or_key_of_the_same_person_is_another_principal() {
     let echo = shop();
     let gate = server(&echo, "").start();
