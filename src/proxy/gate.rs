@@ -5,6 +5,7 @@
 //!                    └── any refusal ─────▶ record ─▶ reject
 //! ```
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -448,7 +449,7 @@ fn ear(
             .or_else(|| (asked.version < Version::V2026_07_28).then_some(Purpose::Questions))?,
         None => Purpose::Questions,
     };
-    Some(Ear { sessions, place, owner, purpose, watch })
+    Some(Ear { sessions, place, owner, purpose, watch, is_unread: Cell::default() })
 }
 
 /// What is kept of a list, where it is one: what the token could use.

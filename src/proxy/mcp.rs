@@ -1,6 +1,7 @@
 //! The answers of an MCP server as they pass: whose a session becomes, what the server asks its client, and
 //! lists that hold what the token could use (`mcp-a2a.md` §5 and §6).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -62,6 +63,15 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Records that a list came in which tools could have changed unseen.
+    fn missed(&self, resource: &str) {
+        tracing::warn!(resource, "a list of tools cannot be read");
+        let (sha256, approved, resembles) = (None, None, None);
+        let news = "unreadable";
+        let record = record::Tool { resource, name: "", news, sha256, approved, resembles };
+        self.journal.note(now(), &record);
+    }
+
     /// Remembers and records what is new about `tools`, which a server lists as those of `resource`.
     fn see(&self, resource: &str, tools: &[Json]) {
         let definitions = Definition::all(tools);
@@ -107,6 +117,8 @@ pub struct Ear {
     pub purpose: Purpose,
     /// Whoever looks whether tools are what they were.
     pub watch: Option<Watch>,
+    /// Whether a list of tools came that could not be read.
+    pub is_unread: Cell<bool>,
 }
 
 impl Ear {
@@ -187,9 +199,12 @@ impl Ear {
 
     /// What stands in the place of a list that cannot be read, where it must not pass.
     fn unreadable(&self) -> Option<String> {
-        if matches!(&self.purpose, Purpose::Listing(listing, _) if listing.member == TOOLS) {
-            tracing::warn!(resource = &*self.place.resource, "a list of tools cannot be read");
+        let is_listed =
+            matches!(&self.purpose, Purpose::Listing(listing, _) if listing.member == TOOLS);
+        if let Some(watch) = self.watch.as_ref().filter(|_| is_listed && !self.is_unread.get()) {
+            watch.missed(&self.place.resource);
         }
+        self.is_unread.set(is_listed);
         match &self.purpose {
             Purpose::Listing(listing, _) if self.is_strict() => {
                 Some(jsonrpc::upstream_error(&listing.id))
@@ -246,6 +261,10 @@ impl Rewrite for Instead {
     fn end(&mut self) -> Bytes {
         std::mem::take(&mut self.0).into()
     }
+
+    fn is_failure(&self) -> bool {
+        true
+    }
 }
 
 /// An answer in one piece.
@@ -289,6 +308,10 @@ impl Rewrite for Whole {
             Some(rewritten) => rewritten.into(),
             None => held.into(),
         }
+    }
+
+    fn is_failure(&self) -> bool {
+        self.ear.is_unread.get() && self.ear.is_strict()
     }
 }
 
@@ -353,5 +376,9 @@ impl Rewrite for Streamed {
     fn end(&mut self) -> Bytes {
         let rest = self.events.give_up();
         if self.changes() { self.changed(rest).into() } else { Bytes::new() }
+    }
+
+    fn is_failure(&self) -> bool {
+        self.ear.is_unread.get() && self.ear.is_strict()
     }
 }

@@ -317,7 +317,7 @@ pub struct Tool<'a> {
     pub resource: &'a str,
     /// The name of the tool.
     pub name: &'a str,
-    /// What is new: `first`, `changed`, `resembling`.
+    /// What is new: `first`, `changed`, `resembling`; `unreadable` where that cannot be told of any tool.
     pub news: &'static str,
     /// The SHA-256 of its definition.
     pub sha256: Option<&'a [u8; 32]>,

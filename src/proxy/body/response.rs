@@ -148,14 +148,20 @@ impl Forwarded {
 
     /// The end of the upstream's body, and what was held back until then.
     fn last(&mut self, now: Instant) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let rest = self.rewrite.take().map(|mut rewrite| rewrite.end()).unwrap_or_default();
+        let (mut rest, mut ending) = (Bytes::new(), Ending::Complete);
+        if let Some(mut rewrite) = self.rewrite.take() {
+            rest = rewrite.end();
+            if rewrite.is_failure() {
+                ending = Ending::UpstreamFailed;
+            }
+        }
         if rest.is_empty() {
-            self.finish(Ending::Complete, false);
+            self.finish(ending, false);
             return Poll::Ready(None);
         }
         let frame = Frame::data(rest);
-        self.count(&frame, now);
-        self.finish(Ending::Complete, false);
+        self.count_octets(&frame, now);
+        self.finish(ending, false);
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -180,12 +186,16 @@ impl Forwarded {
     }
 
     fn count(&mut self, frame: &Frame<Bytes>, now: Instant) {
+        self.count_octets(frame, now);
+        self.finish_if_ended(frame.is_trailers());
+    }
+
+    fn count_octets(&mut self, frame: &Frame<Bytes>, now: Instant) {
         self.pause.disarm();
         if let Some(data) = frame.data_ref() {
             self.first_byte.get_or_insert(now);
             self.bytes = self.bytes.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
         }
-        self.finish_if_ended(frame.is_trailers());
     }
 
     /// hyper does not poll a body that says it has ended, so the end is acted on when it is known.

@@ -11,6 +11,12 @@ pub trait Rewrite: Send {
 
     /// What goes on at the end.
     fn end(&mut self) -> Bytes;
+
+    /// Whether something else went on than the upstream answered, since that could not be read. Asked after
+    /// the end.
+    fn is_failure(&self) -> bool {
+        false
+    }
 }
 
 impl fmt::Debug for dyn Rewrite {

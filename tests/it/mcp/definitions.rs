@@ -228,15 +228,24 @@ fn where_changes_are_refused_a_list_that_cannot_be_read_does_not_pass() {
         *sent.lock().unwrap() = (headers, body.clone());
         let token = granting(&gate, &json!([{"action": "t"}]));
         let response = post(&gate, &token, &[CURRENT], &message("tools/list", &json!({})));
-        let text = String::from_utf8(response.body).unwrap();
+        let text = String::from_utf8(response.body.clone()).unwrap();
         let text = text.trim_start_matches("data: ").split("\n\n").next().unwrap();
         let told: Value =
             serde_json::from_str(text).unwrap_or_else(|_| panic!("{case}: {}", &text[..90]));
         assert_eq!((&told["id"], &told["error"]["code"]), (&json!(7), &json!(-31_503)), "{case}");
+        let outcome = gate.outcome(response.header("x-opgate-decision-id").unwrap());
+        assert_eq!(
+            (&outcome["result"], &outcome["error"]),
+            (&json!("failure"), &json!("upstream_failed")),
+            "{case}"
+        );
         let token = granting(&open, &json!([{"action": "t"}]));
         let response = post(&open, &token, &[CURRENT], &message("tools/list", &json!({})));
         assert_eq!(response.body, body.as_bytes(), "{case}");
     }
+    // Where it passes, it is recorded at least; but what is a list to nobody here is none.
+    let unread = open.records().into_iter().filter(|record| record["change"] == "unreadable");
+    assert!(unread.count() >= 6, "{}", open.listing());
 }
 
 #[test]
@@ -295,7 +304,7 @@ fn an_event_that_must_be_read_is_passed_on_as_it_was_read() {
     assert!(!text.contains("EVIL"), "{text}");
     assert!(text.starts_with("id: 3\ndata: {\"jsonrpc\"") && text.contains("-31503"), "{text}");
     // A tool is known by its name, whatever else it says it is.
-    assert_eq!(news(&gate, 1), [pair("first", "t")]);
+    assert_eq!(news(&gate, 2), [pair("first", "t"), pair("unreadable", "")]);
 }
 
 #[test]
