@@ -147,10 +147,15 @@ impl Rewrite for Whole {
         let held = std::mem::take(&mut self.held);
         if self.ear.is_list {
             let listed = answer::listed(&held, self.ear.in_rest, |task| self.ear.is_own(task));
+            self.is_given_up = listed.is_none();
             return listed.unwrap_or_default().into();
         }
         self.ear.learn(&held);
         held.into()
+    }
+
+    fn is_failure(&self) -> bool {
+        self.ear.is_list && self.is_given_up
     }
 }
 
@@ -176,5 +181,9 @@ impl Rewrite for Streamed {
 
     fn end(&mut self) -> Bytes {
         Bytes::new()
+    }
+
+    fn is_failure(&self) -> bool {
+        false
     }
 }

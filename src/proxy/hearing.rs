@@ -52,6 +52,11 @@ impl Rewrite for Card {
         let held = std::mem::take(&mut self.held);
         let readable = Some(held).filter(|_| !self.is_given_up);
         let card = readable.and_then(|held| card::with_url(&held, &self.url));
+        self.is_given_up = card.is_none();
         card.unwrap_or_default().into()
+    }
+
+    fn is_failure(&self) -> bool {
+        self.is_given_up
     }
 }

@@ -140,7 +140,12 @@ impl Ear {
             return Some(Box::new(Streamed { ear: self, events: Events::default() }));
         }
         if media::is_json(kind) && !matches!(self.purpose, Purpose::Questions) {
-            return Some(Box::new(Whole { ear: self, held: Vec::new(), instead: None }));
+            return Some(Box::new(Whole {
+                ear: self,
+                held: Vec::new(),
+                is_given_up: false,
+                instead: None,
+            }));
         }
         // Of another type a client may make what it likes.
         self.unreadable().map(|text| -> Box<dyn Rewrite> { Box::new(Instead(text)) })
@@ -271,15 +276,15 @@ impl Rewrite for Instead {
 struct Whole {
     ear: Ear,
     held: Vec<u8>,
+    /// It was too large to be read: it passes.
+    is_given_up: bool,
     /// What is said in its place, whatever else comes.
     instead: Option<String>,
 }
 
 impl Rewrite for Whole {
     fn data(&mut self, data: Bytes) -> Bytes {
-        let is_given_up =
-            self.held.capacity() == 0 && matches!(self.ear.purpose, Purpose::Questions);
-        if is_given_up {
+        if self.is_given_up {
             return data;
         }
         if self.instead.is_some() {
@@ -294,14 +299,16 @@ impl Rewrite for Whole {
             self.held = Vec::new();
             return Bytes::new();
         }
-        // Too large to be read: from here on it passes.
-        self.ear.purpose = Purpose::Questions;
+        self.is_given_up = true;
         std::mem::take(&mut self.held).into()
     }
 
     fn end(&mut self) -> Bytes {
         if let Some(error) = self.instead.take() {
             return error.into();
+        }
+        if self.is_given_up {
+            return Bytes::new();
         }
         let held = std::mem::take(&mut self.held);
         match self.ear.message(&held) {

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 mod definitions;
+mod floods;
 mod sessions;
 
 use crate::support::challenge::Challenge;

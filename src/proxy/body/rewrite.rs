@@ -14,9 +14,7 @@ pub trait Rewrite: Send {
 
     /// Whether something else went on than the upstream answered, since that could not be read. Asked after
     /// the end.
-    fn is_failure(&self) -> bool {
-        false
-    }
+    fn is_failure(&self) -> bool;
 }
 
 impl fmt::Debug for dyn Rewrite {
